@@ -1,0 +1,1 @@
+"""What relay, ledger and direct share: the course note, group commit, HTTP, metrics, settings and life cycle."""

@@ -1,0 +1,1 @@
+"""Route 2: takes notes over HTTP and stores them in MongoDB, then counts them in Redis."""

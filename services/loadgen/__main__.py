@@ -1,0 +1,152 @@
+"""The load test's commands: `run` is `baseline`, `drive`, `reconcile` and `report` in turn; `work` is a worker.
+
+python3 -m loadgen run --directory DIR --target URL --users 100 ...
+python3 -m loadgen reconcile --directory DIR
+"""
+
+import argparse
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from course.settings import BadSetting, stop_on_bad_setting
+from loadgen.settings import RunDirectory, Settings, write_json
+
+PATIENCE_S = 60
+"""For how long databases that do not answer are tried again: they may just be starting anew."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs one command; problems that a person can solve end it with a sentence."""
+    # The first process of a container ignores SIGTERM unless told otherwise: stopping it would take its grace period.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    options = _parser().parse_args(arguments)
+    try:
+        COMMANDS[options.command](options)
+    except BadSetting as problem:
+        stop_on_bad_setting(problem)
+
+
+def run(options: argparse.Namespace) -> None:
+    """A whole run, stage by stage.
+
+    Each stage has a process of its own: Locust patches the standard library, and the databases' drivers want it whole.
+    """
+    directory = RunDirectory(options.directory)
+    write_json(directory.settings, _settings(options))
+    for stage in ("baseline", "drive", "reconcile", "report"):
+        command = [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
+        if code := subprocess.run(command, check=False).returncode:
+            sys.exit(code)
+
+
+def baseline(options: argparse.Namespace) -> None:
+    """Counts what is in the databases before the run."""
+    from loadgen.reconcile import take_baseline
+    from loadgen.stores import connect, patiently
+
+    documents, applied = connect(os.environ)
+    counts = patiently(lambda: take_baseline(documents, applied), PATIENCE_S)
+    write_json(RunDirectory(options.directory).baseline, counts)
+
+
+def drive(options: argparse.Namespace) -> None:
+    """The master: drives the workers and collects what they saw."""
+    from loadgen.drive import NoLoad
+    from loadgen.drive import drive as run_load
+
+    directory = RunDirectory(options.directory)
+    try:
+        run_load(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory)
+    except NoLoad as problem:
+        sys.exit(f"courseload: {problem}")
+
+
+def work(options: argparse.Namespace) -> None:
+    """A worker, until the master ends the run."""
+    from loadgen.drive import work as work_for
+
+    work_for(options.master)
+
+
+def reconcile(options: argparse.Namespace) -> None:
+    """Compares the databases with what was acknowledged."""
+    from loadgen.progress import say
+    from loadgen.reconcile import reconcile as compare
+    from loadgen.stores import connect, patiently
+
+    directory = RunDirectory(options.directory)
+    documents, applied = connect(os.environ)
+    found = patiently(lambda: compare(directory, documents, applied, say), PATIENCE_S)
+    write_json(directory.reconciliation, found)
+    for name, database in (("MongoDB", found.mongodb), ("Redis", found.redis)):
+        say(
+            f"{name}: {database.acknowledged:,} acknowledged, {database.stored:,} stored, "
+            f"{database.missing:,} missing, {database.duplicated:,} duplicated"
+        )
+
+
+def report(options: argparse.Namespace) -> None:
+    """Judges the run and writes the report."""
+    from loadgen.progress import say
+    from loadgen.report import write_report
+
+    summary = write_report(RunDirectory(options.directory))
+    say(f"verdict: {summary.verdict}")
+    for reason in summary.reasons:
+        say(f"- {reason}")
+
+
+COMMANDS = {"run": run, "baseline": baseline, "drive": drive, "work": work, "reconcile": reconcile, "report": report}
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return Settings(
+        run=f"{name}-{options.users}u-{secrets.token_hex(2)}",
+        **{field: getattr(options, field) for field in Settings.__struct_fields__ if field != "run"},
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="loadgen", description="The load test of courseload.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
+        if name == "work":
+            sub.add_argument("--master", required=True, help="host name or address of the master")
+            continue
+        sub.add_argument("--directory", type=Path, required=True, help="where the run's files are")
+        if name == "run":
+            _add_settings(sub)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--target", required=True, help="what the notes are posted to, without /course")
+    add("--users", type=int, required=True)
+    add("--rate", type=float, required=True, help="requests per second and user; 0: as fast as answers come")
+    add("--spawn-rate", type=float, required=True, help="how many users start in a second")
+    add("--duration", dest="duration_s", type=float, required=True, help="seconds, with the start of the users")
+    add("--pool", type=int, required=True, help="how many different notes there are")
+    add("--seed", type=int, required=True)
+    add("--workers", type=int, required=True, help="how many worker processes to wait for")
+    add("--slo-p99-ms", type=float, required=True)
+    add("--slo-failure-ratio", type=float, required=True)
+    add("--weights", type=_weights, required=True, metavar="ROUTE=WEIGHT,...", help="how the ingress shares requests")
+
+
+def _weights(text: str) -> dict[str, int]:
+    return {route: int(weight) for route, _, weight in (part.partition("=") for part in text.split(","))}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

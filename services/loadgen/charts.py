@@ -1,0 +1,216 @@
+"""Line charts as inline SVG: axes with units, a legend, a title for screen readers; the page's style colours them."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 480, 260
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 58
+MOST_POINTS = 240  # more would only draw over each other
+
+Points = Sequence[tuple[float, float | None]]
+"""(x, y) pairs; the line has a gap where y is None."""
+
+
+class Line(NamedTuple):
+    """One line of a chart; `style` is a class of the page's style sheet."""
+
+    name: str
+    style: str
+    points: Points
+
+
+class Limit(NamedTuple):
+    """A horizontal line to stay under."""
+
+    name: str
+    value: float
+
+
+class Tick(NamedTuple):
+    """A place on an axis, from 0 to 1, and what is written there."""
+
+    place: float
+    text: str
+
+
+class Axis:
+    """A linear axis from 0 to `high`, or to the next tick above it."""
+
+    def __init__(self, high: float, to_tick: bool) -> None:
+        self._step = _round_step(high / 4)
+        self._high = self._step * math.ceil(high / self._step - 1e-9) if to_tick else high
+
+    def place(self, value: float) -> float:
+        return min(max(value / self._high, 0.0), 1.0)
+
+    def ticks(self) -> list[Tick]:
+        values = [self._step * at for at in range(math.floor(self._high / self._step + 1e-9) + 1)]
+        return [Tick(self.place(value), number(value)) for value in values]
+
+
+class LogAxis:
+    """A logarithmic axis over whole decades that hold all values."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        positive = [value for value in values if value > 0] or [1.0]
+        self._low = math.floor(math.log10(min(positive)))
+        self._high = max(self._low + 1, math.ceil(math.log10(max(positive)) - 1e-9))
+
+    def place(self, value: float) -> float:
+        power = math.log10(value) if value > 0 else self._low
+        return (min(max(power, self._low), self._high) - self._low) / (self._high - self._low)
+
+    def ticks(self) -> list[Tick]:
+        return [Tick(self.place(10.0**power), number(10.0**power)) for power in range(self._low, self._high + 1)]
+
+
+class TailAxis:
+    """Percentiles so that each further nine takes the same room: 50, 90, 99, 99.9, 99.99."""
+
+    def place(self, value: float) -> float:
+        return min(1.0, math.log10(50 / max(100 - value, 0.005)) / 4)
+
+    def ticks(self) -> list[Tick]:
+        return [Tick(self.place(value), f"{value:g} %") for value in (50, 90, 99, 99.9, 99.99)]
+
+
+class Chart(NamedTuple):
+    """What is drawn: lines between two axes. `across` and `unit` say what the axes measure."""
+
+    title: str
+    across: str
+    unit: str
+    lines: Sequence[Line]
+    limit: Limit | None
+    horizontal: Axis | TailAxis
+    vertical: Axis | LogAxis
+
+
+def over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Lines over the seconds of a run, from 0 up."""
+    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "seconds", unit, lines, None, _seconds(lines), vertical))
+
+
+def latency_over_time(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
+    """Latencies over the seconds of a run, on a logarithmic scale: their tail is many times their median."""
+    return _draw(Chart(title, "seconds", unit, lines, limit, _seconds(lines), LogAxis(_values(lines, limit))))
+
+
+def distribution(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
+    """Latencies over percentiles: how slow the slowest part of the requests was."""
+    return _draw(Chart(title, "percentile", unit, lines, limit, TailAxis(), LogAxis(_values(lines, limit))))
+
+
+def number(value: float) -> str:
+    """A number as short as it can be read: 0.5, 20, 1,500, 12k."""
+    if value >= 10_000:
+        return f"{value / 1000:,.0f}k"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
+def thin(points: Points, worst: bool) -> Points:
+    """At most MOST_POINTS points: of neighbours the worst (largest) value, or their mean."""
+    size = math.ceil(len(points) / MOST_POINTS)
+    if size <= 1:
+        return list(points)
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(group[0][0], _one_of([y for _, y in group if y is not None], worst)) for group in groups]
+
+
+def _one_of(values: Sequence[float], worst: bool) -> float | None:
+    if not values:
+        return None
+    return max(values) if worst else sum(values) / len(values)
+
+
+def _seconds(lines: Sequence[Line]) -> Axis:
+    return Axis(max((x for line in lines for x, _ in line.points), default=1) or 1, to_tick=False)
+
+
+def _values(lines: Sequence[Line], limit: Limit | None) -> list[float]:
+    return [y for line in lines for _, y in line.points if y is not None] + ([limit.value] if limit else [])
+
+
+def _draw(chart: Chart) -> Markup:
+    lines = [line for line in chart.lines if _values([line], None)]
+    drawn = [*_grid(chart.horizontal, chart.vertical), *_captions(chart)]
+    drawn += [_path(line, chart.horizontal, chart.vertical) for line in lines]
+    if chart.limit:
+        drawn.append(_limit(chart.limit, chart.vertical))
+    return Markup(
+        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{title}. {values}"><title>{title}</title>{drawn}</svg>'
+    ).format(
+        w=WIDTH,
+        h=HEIGHT,
+        title=chart.title,
+        values="; ".join(_describe(line, chart.unit) for line in lines),
+        drawn=Markup("").join(drawn),
+    )
+
+
+def _grid(horizontal: Axis | TailAxis, vertical: Axis | LogAxis) -> list[Markup]:
+    drawn = []
+    for tick in vertical.ticks():
+        y = _y(tick.place)
+        drawn.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, y, y))
+        drawn.append(Markup('<text class="end" x="{}" y="{}">{}</text>').format(LEFT - 6, y + 4, tick.text))
+    for tick in horizontal.ticks():
+        x = _x(tick.place)
+        drawn.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, TOP, _y(0)))
+        drawn.append(Markup('<text class="middle" x="{}" y="{}">{}</text>').format(x, _y(0) + 17, tick.text))
+    return drawn
+
+
+def _captions(chart: Chart) -> list[Markup]:
+    """The unit above the left axis, the legend below the chart."""
+    drawn = [Markup('<text class="unit" x="{}" y="10">{}</text>').format(LEFT + 4, chart.unit)]
+    drawn.append(Markup('<text class="unit end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, 252, chart.across))
+    x = LEFT
+    for line in chart.lines:
+        drawn.append(Markup('<line class="{}" x1="{}" x2="{}" y1="248" y2="248"/>').format(line.style, x, x + 22))
+        drawn.append(Markup('<text x="{}" y="252">{}</text>').format(x + 27, line.name))
+        x += 44 + 7 * len(line.name)
+    return drawn
+
+
+def _path(line: Line, horizontal: Axis | TailAxis, vertical: Axis | LogAxis) -> Markup:
+    """The line, in pieces where it has gaps; a piece of a single point is a dot."""
+    drawn = []
+    for gap, piece in groupby(line.points, key=lambda point: point[1] is None):
+        places = [(_x(horizontal.place(x)), _y(vertical.place(y))) for x, y in piece if y is not None]
+        if len(places) == 1:
+            drawn.append(Markup('<circle class="{} dot" cx="{}" cy="{}" r="2.5"/>').format(line.style, *places[0]))
+        elif not gap:
+            path = " ".join(f"{x:g},{y:g}" for x, y in places)
+            drawn.append(Markup('<polyline class="{}" points="{}"/>').format(line.style, path))
+    return Markup("").join(drawn)
+
+
+def _limit(limit: Limit, vertical: Axis | LogAxis) -> Markup:
+    y = _y(vertical.place(limit.value))
+    drawn = Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, y, y)
+    return drawn + Markup('<text class="limit end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, y - 5, limit.name)
+
+
+def _describe(line: Line, unit: str) -> str:
+    values = _values([line], None)
+    return f"{line.name}: {number(min(values))} to {number(max(values))} {unit}"
+
+
+def _x(place: float) -> float:
+    return round(LEFT + place * (WIDTH - LEFT - RIGHT), 1)
+
+
+def _y(place: float) -> float:
+    return round(HEIGHT - BOTTOM - place * (HEIGHT - BOTTOM - TOP), 1)
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2, 2.5, 5, 10 times a power of ten that is not below `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= least - 1e-12)

@@ -1,0 +1,254 @@
+"""The master's side of counting: merges the workers' reports second by second, and writes the ids to files."""
+
+from collections import Counter, defaultdict, deque
+from typing import BinaryIO
+
+import msgspec
+from hdrh.histogram import HdrHistogram
+
+from loadgen.latency import Latency, decode, distribution, latency_of, merged, new_histogram
+from loadgen.recorder import WorkerReport
+from loadgen.settings import RunDirectory, Settings
+
+STAYS_OPEN_S = 10
+"""A second's percentiles are computed when it is this old: by then every worker that lives has reported it."""
+
+CPU_WINDOW_S = 5.0
+
+
+class SecondRow(msgspec.Struct):
+    """One second of the run, over all workers; `second` counts seconds of the master's clock, from the start's."""
+
+    second: int
+    users: int
+    requests: int
+    failures: int
+    requests_by_route: dict[str, int]
+    latency_ms: Latency
+    latency_ms_by_route: dict[str, Latency]
+
+
+class WorkerRow(msgspec.Struct):
+    """What the master knows of one worker process. CPU is of one core; `busiest_cpu` is the mean of its busiest 5 s."""
+
+    name: str
+    requests: int = 0
+    complete: bool = False
+    silent_s: float = 0.0
+    busiest_cpu: float = 0.0
+    longest_pause_ms: float = 0.0
+    clock_ahead_s: float | None = None
+
+
+class LatencyDetail(msgspec.Struct):
+    """A route's latency, whole run: the percentiles of the summary, and the curve to the slowest request."""
+
+    requests: int
+    latency_ms: Latency
+    distribution: list[tuple[float, float]]
+
+
+class Load(msgspec.Struct):
+    """What the load test saw, as the later stages read it.
+
+    Times are seconds since the epoch on the master's clock: from the first user to when the users were asked to stop.
+    """
+
+    started_at: float
+    ended_at: float
+    requests: int
+    failures: int
+    unsent: int
+    acknowledged: dict[str, int]
+    total: LatencyDetail
+    routes: dict[str, LatencyDetail]
+    series: list[SecondRow]
+    errors: dict[str, dict[str, int]]
+    workers: list[WorkerRow]
+    lost_attempts: dict[str, int]
+    users_reached: int
+
+
+class _Worker:
+    """One worker's reports so far."""
+
+    def __init__(self, name: str, now: float) -> None:
+        self.row = WorkerRow(name)
+        self.next_number = 0
+        self.last_report = now
+        self.cpu: deque[tuple[float, float]] = deque()
+        self.attempts: dict[str, int] = {}
+
+    def take(self, report: WorkerReport, requests: int, now: float) -> None:
+        row = self.row
+        row.requests += requests
+        row.silent_s = max(row.silent_s, now - self.last_report)
+        row.longest_pause_ms = round(max(row.longest_pause_ms, report.pause_s * 1000), 1)
+        # A report takes some time to arrive, so the least delayed one tells most about the clocks.
+        ahead = report.sent_at - now
+        row.clock_ahead_s = round(ahead if row.clock_ahead_s is None else max(row.clock_ahead_s, ahead), 3)
+        self.last_report = now
+        self.next_number += 1
+        self.attempts = report.attempts
+        self._take_cpu(report.cpu_s, report.wall_s)
+        # Complete: it said that this is its last report, none before it was lost, and what it counted has all arrived.
+        row.complete = report.final and report.number + 1 == self.next_number and report.requests_so_far == row.requests
+
+    def _take_cpu(self, cpu_s: float, wall_s: float) -> None:
+        self.cpu.append((cpu_s, wall_s))
+        while sum(wall for _, wall in self.cpu) - self.cpu[0][1] >= CPU_WINDOW_S:
+            self.cpu.popleft()
+        wall = sum(wall for _, wall in self.cpu)
+        if wall >= CPU_WINDOW_S:
+            busy = sum(cpu for cpu, _ in self.cpu) / wall
+            self.row.busiest_cpu = round(max(self.row.busiest_cpu, busy), 3)
+
+
+class Interval:
+    """What arrived since the last progress line."""
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.histogram = new_histogram()
+        self.requests: Counter[str] = Counter()
+
+
+class Collector:
+    """Takes the workers' reports of one run. `now` is always seconds since the epoch, on the master's clock."""
+
+    def __init__(self, settings: Settings, directory: RunDirectory, started_at: float) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._started_at = started_at
+        self._workers: dict[str, _Worker] = {}
+        self._files: dict[str, BinaryIO] = {}
+        self._totals: dict[str, HdrHistogram] = defaultdict(new_histogram)
+        self._open: dict[int, dict[str, HdrHistogram]] = defaultdict(lambda: defaultdict(new_histogram))
+        self._rows: dict[int, SecondRow] = {}
+        self._users: dict[int, dict[str, int]] = defaultdict(dict)
+        self._failures: Counter[int] = Counter()
+        self._errors: dict[str, Counter[str]] = defaultdict(Counter)
+        self._acknowledged: Counter[str] = Counter()
+        self._unsent: dict[str, int] = {}
+        self.interval = Interval(started_at)
+        self.failures = 0
+
+    def expect(self, worker: str, now: float) -> None:
+        """A worker that takes part: it must report from now on, to the end."""
+        self._workers.setdefault(worker, _Worker(worker, now))
+
+    def take(self, report: WorkerReport, now: float) -> None:
+        """Merges one report; one of an earlier run is passed over."""
+        if report.run != self._settings.run:
+            return
+        self.expect(report.worker, now)
+        requests = sum(self._take_second(second, report, now) for second in report.seconds)
+        self._workers[report.worker].take(report, requests, now)
+        self._unsent[report.worker] = report.unsent
+        for name, kinds in report.errors.items():
+            self._errors[name].update(kinds)
+        for route, ids in report.acknowledged.items():
+            self._acknowledged[route] += len(ids) // 12
+            self._append(self._directory.acknowledged(route).name, ids)
+        self._append(self._directory.unknown.name, report.unknown)
+        self._close_seconds(int(now - self._started_at) - STAYS_OPEN_S)
+
+    def unfinished(self) -> list[str]:
+        """The workers whose last report is not in."""
+        return [name for name, worker in self._workers.items() if not worker.row.complete]
+
+    def silent(self, now: float, seconds: float) -> list[str]:
+        """The workers that are not done and have not reported for so long."""
+        workers = self._workers.items()
+        return [name for name, worker in workers if not worker.row.complete and now - worker.last_report > seconds]
+
+    def next_interval(self, now: float) -> Interval:
+        """What arrived since the last call."""
+        interval, self.interval = self.interval, Interval(now)
+        return interval
+
+    def finish(self, ended_at: float, now: float) -> Load:
+        """Everything, once no more reports are to come; the users were asked to stop at `ended_at`."""
+        self._close_seconds(max(self._open, default=0))
+        for file in self._files.values():
+            file.close()
+        for worker in self._workers.values():
+            if not worker.row.complete:
+                worker.row.silent_s = max(worker.row.silent_s, now - worker.last_report)
+        total = merged(self._totals.values())
+        return Load(
+            started_at=self._started_at,
+            ended_at=ended_at,
+            requests=total.get_total_count(),
+            failures=self.failures,
+            unsent=sum(self._unsent.values()),
+            acknowledged=dict(self._acknowledged),
+            total=_detail(total),
+            routes={name: _detail(histogram) for name, histogram in sorted(self._totals.items())},
+            series=self._series(),
+            errors={name: dict(kinds.most_common()) for name, kinds in self._errors.items()},
+            workers=[worker.row for worker in self._workers.values()],
+            lost_attempts=self._lost_attempts(),
+            users_reached=max((row.users for row in self._rows.values()), default=0),
+        )
+
+    def _series(self) -> list[SecondRow]:
+        """A row for every second up to the last answer: one without any answer tells most."""
+        series: list[SecondRow] = []
+        for second in range(max(self._rows, default=-1) + 1):
+            users = series[-1].users if series else 0
+            series.append(self._rows.get(second) or SecondRow(second, users, 0, 0, {}, Latency(0, 0, 0, 0), {}))
+        return series
+
+    def _take_second(self, epoch: int, report: WorkerReport, now: float) -> int:
+        """Merges one second of a worker; returns how many requests it held."""
+        second = self._place(epoch, report.sent_at, now)
+        packed = report.seconds[epoch]
+        requests = 0
+        for name, encoded in packed.latencies.items():
+            histogram = decode(encoded)
+            self._totals[name].add(histogram)
+            self._open[second][name].add(histogram)
+            self.interval.histogram.add(histogram)
+            self.interval.requests[name] += histogram.get_total_count()
+            requests += histogram.get_total_count()
+        failures = sum(packed.failures.values())
+        self._users[second][report.worker] = packed.users
+        self._failures[second] += failures
+        self.failures += failures
+        return requests
+
+    def _place(self, epoch: int, sent_at: float, now: float) -> int:
+        """A second of a worker's clock as a second of the run, with a clock that is seconds off put right."""
+        ahead = round(sent_at - now)
+        second = epoch - ahead - int(self._started_at)
+        last_closed = max(self._rows, default=-1)
+        return max(second, last_closed + 1, 0)
+
+    def _close_seconds(self, until: int) -> None:
+        for second in sorted(second for second in self._open if second <= until):
+            names = self._open.pop(second)
+            everything = merged(names.values())
+            self._rows[second] = SecondRow(
+                second=second,
+                users=sum(self._users[second].values()),
+                requests=everything.get_total_count(),
+                failures=self._failures[second],
+                requests_by_route={name: histogram.get_total_count() for name, histogram in names.items()},
+                latency_ms=latency_of(everything),
+                latency_ms_by_route={name: latency_of(histogram) for name, histogram in names.items()},
+            )
+
+    def _append(self, name: str, ids: bytes) -> None:
+        if name not in self._files:
+            self._files[name] = (self._directory.path / name).open("wb")
+        self._files[name].write(ids)
+
+    def _lost_attempts(self) -> dict[str, int]:
+        """How far the users of lost workers had come: they may have posted more than was reported."""
+        lost = [worker.attempts for worker in self._workers.values() if not worker.row.complete]
+        return {user: attempts for users in lost for user, attempts in users.items()}
+
+
+def _detail(histogram: HdrHistogram) -> LatencyDetail:
+    return LatencyDetail(histogram.get_total_count(), latency_of(histogram), distribution(histogram))

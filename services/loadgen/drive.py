@@ -1,0 +1,149 @@
+"""The master of a run and its workers: Locust as a library, so that a run ends when every last report is in."""
+
+import argparse
+import logging
+import time
+from typing import Any
+
+import gevent
+import locust.runners
+import msgspec
+from locust import events
+from locust.env import Environment
+from locust.runners import STATE_STOPPING, MasterRunner
+
+from loadgen.collector import Collector
+from loadgen.locustfile import NotePoster
+from loadgen.progress import line, say
+from loadgen.recorder import WorkerReport
+from loadgen.settings import REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
+
+PORT = 5557
+STOP_TIMEOUT_S = int(REQUEST_TIMEOUT_S) + 2  # a request on its way may take its whole timeout to end
+CONNECT_S = 60
+SILENT_S = 5.0
+PROGRESS_S = 2.0
+
+read_report = msgspec.msgpack.Decoder(WorkerReport).decode
+
+
+class NoLoad(Exception):
+    """The load could not be driven; the message says why."""
+
+
+def work(master: str) -> None:
+    """Runs one worker until the master ends the run."""
+    _quieten()
+    environment = Environment(user_classes=[NotePoster], events=events)
+    runner = environment.create_worker_runner(master, PORT)
+    events.init.fire(environment=environment, runner=runner, web_ui=None)
+    runner.greenlet.join()
+    events.quitting.fire(environment=environment)
+
+
+def drive(settings: Settings, directory: RunDirectory) -> None:
+    """Runs the load test that `settings` describes and writes what came of it into the run's directory.
+
+    Raises `NoLoad` when the workers do not come.
+    """
+    _quieten()
+    environment = Environment(user_classes=[NotePoster], events=events, host=settings.target)
+    environment.stop_timeout = STOP_TIMEOUT_S
+    environment.parsed_options = _options(settings)
+    runner = environment.create_master_runner("*", PORT)
+    _await_workers(runner, settings.workers)
+    Drive(settings, directory, runner).run()
+    runner.greenlet.kill(block=True)
+
+
+class Drive:
+    """One run, from the first user to the last report."""
+
+    def __init__(self, settings: Settings, directory: RunDirectory, runner: MasterRunner) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.runner = runner
+        self.started_at = time.time()
+        self.collector = Collector(settings, directory, self.started_at)
+
+    def run(self) -> None:
+        """Starts the users, watches for the time that was asked for, and ends the run."""
+        events.worker_report.add_listener(self._take)
+        workers = list(self.runner.clients)
+        starting = gevent.spawn(self.runner.start, self.settings.users, self.settings.spawn_rate)
+        self._await_users(starting)
+        self.started_at = time.time()
+        self.collector = Collector(self.settings, self.directory, self.started_at)
+        for worker in workers:
+            self.collector.expect(worker, self.started_at)
+        self._watch(self.started_at + self.settings.duration_s)
+        ended_at = time.time()
+        self._end(starting)
+        write_json(self.directory.load, self.collector.finish(ended_at, time.time()))
+
+    def _take(self, data: dict[str, Any], **_: Any) -> None:
+        if packed := data.get("loadgen"):
+            self.collector.take(read_report(packed), time.time())
+
+    def _await_users(self, starting: "gevent.Greenlet[..., None]") -> None:
+        """The run's time begins with its first user: before, the workers make their pools."""
+        deadline = time.time() + CONNECT_S
+        while not self.runner.user_count:
+            if time.time() > deadline:
+                starting.kill()
+                raise NoLoad(f"No user started within {CONNECT_S} s: look at the logs of the load test's workers.")
+            gevent.sleep(0.02)
+
+    def _watch(self, deadline: float) -> None:
+        next_line = time.time() + PROGRESS_S
+        while (now := time.time()) < deadline:
+            gevent.sleep(max(0.0, min(next_line, deadline) - now))
+            now = time.time()
+            if now < next_line:
+                continue
+            next_line += PROGRESS_S
+            say(line(self.collector, self.settings, self.runner.user_count, deadline - now))
+            lost = self.collector.silent(now, SILENT_S)
+            if len(lost) == self.settings.workers:
+                say("every worker is lost: the run ends here")
+                return
+
+    def _end(self, starting: "gevent.Greenlet[..., None]") -> None:
+        """Asks the workers to stop and waits until each has sent its last report, or is taken for lost."""
+        starting.kill()
+        # In this state Locust does not hand the users of a worker that leaves to the others.
+        self.runner.update_state(STATE_STOPPING)
+        self.runner.send_message("quit")
+        deadline = time.time() + STOP_TIMEOUT_S + SILENT_S
+        while time.time() < deadline and (waiting := self.collector.unfinished()):
+            # A worker whose users still wait for answers goes on reporting.
+            if set(waiting) <= set(self.collector.silent(time.time(), SILENT_S)):
+                break
+            gevent.sleep(0.05)
+
+
+def _await_workers(runner: MasterRunner, expected: int) -> None:
+    deadline = time.time() + CONNECT_S
+    while (connected := len(runner.clients.ready)) < expected:
+        if time.time() > deadline:
+            raise NoLoad(f"Only {connected} of {expected} workers connected within {CONNECT_S} s: look at their logs.")
+        say(f"waiting for workers: {connected} of {expected}")
+        gevent.sleep(1)
+
+
+def _options(settings: Settings) -> argparse.Namespace:
+    """What Locust hands from the master to its workers."""
+    return argparse.Namespace(
+        run=settings.run,
+        rate=settings.rate,
+        pool=settings.pool,
+        seed=settings.seed,
+        enable_rebalancing=False,
+        headless=True,
+    )
+
+
+def _quieten() -> None:
+    """Locust's own reports to the master once a second, and only its warnings in the log."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    locust.runners.WORKER_REPORT_INTERVAL = 1.0

@@ -1,0 +1,117 @@
+"""The worker's side of counting: what its users saw, packed once a second into a report for the master."""
+
+import time
+from collections import Counter, defaultdict
+
+import msgspec
+from hdrh.histogram import HdrHistogram
+
+from loadgen.latency import count, new_histogram
+
+
+class Second(msgspec.Struct):
+    """What was answered within one second of the worker's clock: encoded histograms and failures by request name."""
+
+    users: int
+    latencies: dict[str, bytes]
+    failures: dict[str, int]
+
+
+class WorkerReport(msgspec.Struct):
+    """What happened on a worker since its last report; `number` counts the reports, so that a lost one shows."""
+
+    run: str
+    worker: str
+    number: int
+    final: bool
+    sent_at: float
+    seconds: dict[int, Second]
+    errors: dict[str, dict[str, int]]
+    acknowledged: dict[str, bytes]
+    unknown: bytes
+    attempts: dict[str, int]
+    unsent: int
+    requests_so_far: int
+    cpu_s: float
+    wall_s: float
+    pause_s: float
+
+
+class Recorder:
+    """Counts the answers of one worker process, between one report and the next."""
+
+    def __init__(self, run: str, worker: str) -> None:
+        self.run = run
+        self.worker = worker
+        self.attempts: Counter[str] = Counter()
+        self.unsent = 0
+        self.final = False
+        self.stopped_at: float | None = None
+        self.pause_s = 0.0
+        self._users = 0
+        self._requests = 0
+        self._reports = 0
+        self._latencies: dict[int, dict[str, HdrHistogram]] = {}
+        self._failures: dict[int, Counter[str]] = defaultdict(Counter)
+        self._errors: dict[str, Counter[str]] = defaultdict(Counter)
+        self._acknowledged: dict[str, bytearray] = defaultdict(bytearray)
+        self._unknown = bytearray()
+        self._cpu = time.process_time()
+        self._wall = time.perf_counter()
+
+    def acknowledged(self, name: str, latency_s: float, note_id: bytes) -> None:
+        """A note was acknowledged by the route `name`."""
+        self._count(name, latency_s)
+        self._acknowledged[name] += note_id
+
+    def failed(self, name: str, latency_s: float, note_id: bytes, kind: str) -> None:
+        """A request failed: the note may be stored or not."""
+        self._failures[self._count(name, latency_s)][name] += 1
+        self._errors[name][kind] += 1
+        self._unknown += note_id
+
+    def report(self, users: int) -> WorkerReport:
+        """Everything since the last report, except the second that is still under way."""
+        this_second = int(time.time())
+        self._users = users or self._users  # at the end there are none left, which says nothing about the last second
+        done = [second for second in self._latencies if self.final or second < this_second]
+        cpu, wall = time.process_time(), time.perf_counter()
+        report = WorkerReport(
+            run=self.run,
+            worker=self.worker,
+            number=self._reports,
+            final=self.final,
+            sent_at=time.time(),
+            seconds={second: self._pack(second) for second in done},
+            errors={name: dict(kinds) for name, kinds in self._errors.items()},
+            acknowledged={route: bytes(ids) for route, ids in self._acknowledged.items()},
+            unknown=bytes(self._unknown),
+            attempts=dict(self.attempts),
+            unsent=self.unsent,
+            requests_so_far=self._requests,
+            cpu_s=cpu - self._cpu,
+            wall_s=wall - self._wall,
+            pause_s=self.pause_s,
+        )
+        self._cpu, self._wall, self.pause_s = cpu, wall, 0.0
+        self._reports += 1
+        self._errors.clear()
+        self._acknowledged.clear()
+        self._unknown.clear()
+        return report
+
+    def _count(self, name: str, latency_s: float) -> int:
+        second = int(time.time())
+        names = self._latencies.get(second)
+        if names is None:
+            names = self._latencies[second] = {}
+        histogram = names.get(name)
+        if histogram is None:
+            histogram = names[name] = new_histogram()
+        count(histogram, latency_s)
+        self._requests += 1
+        return second
+
+    def _pack(self, second: int) -> Second:
+        latencies = {name: histogram.encode() for name, histogram in self._latencies.pop(second).items()}
+        return Second(self._users, latencies, dict(self._failures.pop(second, {})))

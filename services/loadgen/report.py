@@ -1,0 +1,239 @@
+"""The report of a run: summary.json, data.json, CSV files, and report.html, which needs nothing beside it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
+
+import msgspec
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from loadgen.charts import Limit, Line, distribution, latency_over_time, number, over_time, thin
+from loadgen.collector import Load, SecondRow
+from loadgen.reconcile import Reconciliation
+from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
+from loadgen.summary import Summary, summarise
+from loadgen.verdict import judge, most_common_errors
+
+STYLES = ("line-1", "line-2", "line-3", "line-4")
+
+
+class WorkloadSecond(msgspec.Struct):
+    """One workload at one second of the run."""
+
+    second: int
+    replicas: int
+    cpu_cores: float
+
+
+class Data(msgspec.Struct):
+    """Everything behind the report. `workloads` is there when the platform watched them."""
+
+    summary: Summary
+    settings: Settings
+    load: Load
+    previous: Summary | None
+    workloads: dict[str, list[WorkloadSecond]]
+
+
+def write_report(directory: RunDirectory) -> Summary:
+    """Judges the run and writes its report into its directory."""
+    data = _gather(directory)
+    write_json(directory.summary, data.summary)
+    write_json(directory.data, data)
+    _write_csv(directory, data)
+    directory.report.write_text(render(data), encoding="utf-8")
+    return data.summary
+
+
+def render(data: Data) -> str:
+    """The report as one HTML page."""
+    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters |= {"number": number, "ms": _ms}
+    page = files("loadgen").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
+    return jinja.from_string(page).render(
+        data=data,
+        summary=data.summary,
+        settings=data.settings,
+        load=data.load,
+        charts=_charts(data),
+        errors=most_common_errors(data.load),
+        changes=_changes(data),
+        no_route=NO_ROUTE,
+    )
+
+
+def _gather(directory: RunDirectory) -> Data:
+    settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
+    load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
+    reconciliation = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation)
+    summary = summarise(settings, load, reconciliation, judge(settings, load, reconciliation))
+    workloads: dict[str, list[WorkloadSecond]] = {}
+    if directory.workloads.exists():
+        workloads = msgspec.json.decode(directory.workloads.read_bytes(), type=dict[str, list[WorkloadSecond]])
+    return Data(summary, settings, load, _previous(directory), workloads)
+
+
+def _previous(directory: RunDirectory) -> Summary | None:
+    """The run before this one; None when there is none, or when its summary is of another version."""
+    try:
+        return msgspec.json.decode(directory.previous.read_bytes(), type=Summary)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _charts(data: Data) -> list[tuple[str, str, Markup]]:
+    """(title, a sentence on how to read it, SVG) of each chart."""
+    load, series = data.load, _whole_seconds(data.load)
+    routes = list(data.summary.routes)
+    slo = Limit(f"SLO for p99: {number(data.settings.slo_p99_ms)} ms", data.settings.slo_p99_ms)
+    charts = [
+        (
+            "Throughput",
+            "Answers a second, and how many of them were failures.",
+            over_time("Throughput", "requests/s", _throughput(series, routes)),
+        ),
+        (
+            "Latency",
+            "Of all requests, from when each was due. Logarithmic scale.",
+            latency_over_time("Latency percentiles", "ms", _percentiles(series), slo),
+        ),
+        (
+            "p99 by route",
+            "The slowest hundredth of each second's requests. Logarithmic scale.",
+            latency_over_time("p99 latency by route", "ms", _route_p99(series, routes), slo),
+        ),
+        (
+            "Latency distribution",
+            "How slow the slowest part was, over the whole run: at 99.9 %, one request in a thousand was slower.",
+            distribution("Latency distribution by route", "ms", _distributions(load, routes), slo),
+        ),
+        ("Users", "How many users were posting.", over_time("Users", "users", _users(series))),
+    ]
+    if data.workloads:
+        replicas = _workload_lines(data.workloads, lambda row: row.replicas)
+        cpu = _workload_lines(data.workloads, lambda row: row.cpu_cores)
+        charts.append(("Replicas", "How many of each workload ran.", over_time("Replicas", "replicas", replicas)))
+        charts.append(("CPU by workload", "Of all its replicas.", over_time("CPU by workload", "cores", cpu)))
+    return charts
+
+
+def _workload_lines(workloads: dict[str, list[WorkloadSecond]], value: Callable[[WorkloadSecond], float]) -> list[Line]:
+    return [
+        Line(name, STYLES[at % len(STYLES)], thin([(row.second, value(row)) for row in rows], worst=True))
+        for at, (name, rows) in enumerate(workloads.items())
+    ]
+
+
+def _users(series: Sequence[SecondRow]) -> list[Line]:
+    return [_line("users", 0, series, lambda row: row.users, worst=False)]
+
+
+def _whole_seconds(load: Load) -> list[SecondRow]:
+    """The seconds of the run without those it began and ended in: of those it had only a part."""
+    ends = {0, int(load.ended_at) - int(load.started_at)}
+    return [row for row in load.series if row.second not in ends] or load.series
+
+
+def _throughput(series: Sequence[SecondRow], routes: Sequence[str]) -> list[Line]:
+    lines = [_line("all", 0, series, lambda row: row.requests, worst=False)]
+    for at, route in enumerate(routes, start=1):
+        lines.append(_line(route, at, series, _requests_of(route), worst=False))
+    failures = thin([(row.second, row.failures) for row in series], worst=False)
+    return [*lines, Line("failures", "line-failures", failures)]
+
+
+def _percentiles(series: Sequence[SecondRow]) -> list[Line]:
+    return [
+        _line("p50", 2, series, lambda row: row.latency_ms.p50 if row.requests else None, worst=True),
+        _line("p95", 1, series, lambda row: row.latency_ms.p95 if row.requests else None, worst=True),
+        _line("p99", 0, series, lambda row: row.latency_ms.p99 if row.requests else None, worst=True),
+    ]
+
+
+def _route_p99(series: Sequence[SecondRow], routes: Sequence[str]) -> list[Line]:
+    return [_line(route, at, series, _p99_of(route), worst=True) for at, route in enumerate(routes, start=1)]
+
+
+def _distributions(load: Load, routes: Sequence[str]) -> list[Line]:
+    named = [(at, route) for at, route in enumerate(routes, start=1) if route in load.routes]
+    lines = [Line(route, STYLES[at % len(STYLES)], load.routes[route].distribution) for at, route in named]
+    return [Line("all", STYLES[0], load.total.distribution), *lines]
+
+
+def _line(
+    name: str, style: int, series: Sequence[SecondRow], value: Callable[[SecondRow], float | None], worst: bool
+) -> Line:
+    return Line(name, STYLES[style % len(STYLES)], thin([(row.second, value(row)) for row in series], worst))
+
+
+def _requests_of(route: str) -> Callable[[SecondRow], float]:
+    return lambda row: row.requests_by_route.get(route, 0)
+
+
+def _p99_of(route: str) -> Callable[[SecondRow], float | None]:
+    return lambda row: row.latency_ms_by_route[route].p99 if route in row.latency_ms_by_route else None
+
+
+class Change(msgspec.Struct):
+    """One figure beside the previous run's. `better` is None when neither is."""
+
+    name: str
+    now: str
+    before: str
+    change: str
+    better: bool | None
+
+
+def _changes(data: Data) -> list[Change]:
+    if data.previous is None:
+        return []
+    now, before = data.summary, data.previous
+    figures = [
+        ("requests/s", now.rps, before.rps, True),
+        ("p50, ms", now.latency_ms.p50, before.latency_ms.p50, False),
+        ("p95, ms", now.latency_ms.p95, before.latency_ms.p95, False),
+        ("p99, ms", now.latency_ms.p99, before.latency_ms.p99, False),
+        ("failures, %", 100 * now.failure_ratio, 100 * before.failure_ratio, False),
+    ]
+    return [_change(*figure) for figure in figures]
+
+
+def _change(name: str, now: float, before: float, more_is_better: bool) -> Change:
+    """What differs by less than 5 % is noise, and neither better nor worse."""
+    if not before:
+        return Change(name, _figure(now), _figure(before), "", (now > 0) == more_is_better if now else None)
+    ratio = now / before - 1
+    better = None if abs(ratio) < 0.05 else (ratio > 0) == more_is_better
+    change = f"{ratio:+.0%}" if ratio < 3 else f"× {_figure(now / before)}"
+    return Change(name, _figure(now), _figure(before), change, better)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ms(value: float) -> str:
+    """Milliseconds with three significant digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _write_csv(directory: RunDirectory, data: Data) -> None:
+    routes = list(data.load.routes)
+    header = ["second", "users", "requests", "failures", "p50_ms", "p95_ms", "p99_ms", "max_ms"]
+    for route in routes:
+        name = route.replace(" ", "_")
+        header += [f"{name}_requests", f"{name}_p50_ms", f"{name}_p95_ms", f"{name}_p99_ms"]
+    write_csv(directory.path / "series.csv", header, (_series_row(row, routes) for row in data.load.series))
+    errors = ((route, kind, times) for route, kinds in data.load.errors.items() for kind, times in kinds.items())
+    write_csv(directory.path / "errors.csv", ["route", "kind", "count"], errors)
+    curves = ((route, *point) for route, detail in data.load.routes.items() for point in detail.distribution)
+    write_csv(directory.path / "latency.csv", ["route", "percentile", "ms"], curves)
+
+
+def _series_row(row: SecondRow, routes: Iterable[str]) -> list[object]:
+    cells: list[object] = [row.second, row.users, row.requests, row.failures, *msgspec.structs.astuple(row.latency_ms)]
+    for route in routes:
+        latency = row.latency_ms_by_route.get(route)
+        cells.append(row.requests_by_route.get(route, 0))
+        cells += [latency.p50, latency.p95, latency.p99] if latency else ["", "", ""]
+    return cells

@@ -1,0 +1,66 @@
+"""What a run was asked to do, and the files it leaves in its directory."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+REQUEST_TIMEOUT_S = 10.0
+"""How long a user waits for an answer before it counts the request as failed."""
+
+NO_ROUTE = "no route"
+"""The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the load test. `rate` is requests per second and user, 0 for as fast as answers come."""
+
+    run: str
+    target: str
+    users: int
+    rate: float
+    spawn_rate: float
+    duration_s: float
+    pool: int
+    seed: int
+    workers: int
+    slo_p99_ms: float
+    slo_failure_ratio: float
+    weights: dict[str, int]
+
+
+class RunDirectory:
+    """The files of one run, each written by one stage and read by the later ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = path / "settings.json"
+        self.baseline = path / "baseline.json"
+        self.load = path / "load.json"
+        self.unknown = path / "unknown.ids"
+        self.reconciliation = path / "reconciliation.json"
+        self.previous = path / "previous.json"
+        self.workloads = path / "workloads.json"
+        self.summary = path / "summary.json"
+        self.data = path / "data.json"
+        self.report = path / "report.html"
+
+    def acknowledged(self, route: str) -> Path:
+        """The ids that a route acknowledged, 12 bytes each, one after the other."""
+        return self.path / f"acknowledged-{route}.ids"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a value as indented JSON, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    partial.replace(path)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a table with a header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,132 @@
+"""The verdict of a run: pass, or fail with the reasons as sentences that say what to do."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from loadgen.collector import Load, WorkerRow
+from loadgen.reconcile import Reconciled, Reconciliation
+from loadgen.settings import NO_ROUTE, Settings
+
+SATURATED_CPU = 0.90
+SILENT_S = 5.0
+CLOCK_AHEAD_S = 1.0
+OWN_DELAY_SHARE = 0.5
+
+
+class Verdict(msgspec.Struct):
+    """`reasons` is empty exactly when the run passed."""
+
+    verdict: str
+    reasons: list[str]
+
+
+def judge(settings: Settings, load: Load, reconciliation: Reconciliation) -> Verdict:
+    """Judges a run by its SLOs, by what became of its notes, and by whether the generator itself kept up."""
+    reasons = [
+        *_of_notes(settings, load, reconciliation),
+        *_of_slos(settings, load),
+        *_of_routes(settings, load),
+        *_of_workers(load),
+    ]
+    return Verdict("fail" if reasons else "pass", reasons)
+
+
+def failure_ratio(load: Load) -> float:
+    """Failed requests by all requests, 0 when there were none."""
+    return load.failures / load.requests if load.requests else 0.0
+
+
+def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation) -> Iterator[str]:
+    if not reconciliation.mongodb.acknowledged:
+        yield f"No note was acknowledged: check that {settings.target}/course answers, and run site.yml if it does not."
+    yield from _of_database("MongoDB", reconciliation.mongodb, "documents were stored that no request accounts for")
+    yield from _of_database("Redis's counters", reconciliation.redis, "notes too many were counted")
+
+
+def _of_database(name: str, found: Reconciled, too_many: str) -> Iterator[str]:
+    if found.missing:
+        yield (
+            f"{found.missing:,} of {found.acknowledged:,} acknowledged notes are missing in {name}: a service answered "
+            "201 before the database had the note for good. The ids that are nowhere are in missing.csv."
+        )
+    if found.duplicated:
+        yield (
+            f"{name}: {found.duplicated:,} {too_many}. Either notes were written twice, or something else "
+            "wrote during the run; repeat the run with the system to itself."
+        )
+
+
+def _of_slos(settings: Settings, load: Load) -> Iterator[str]:
+    p99 = load.total.latency_ms.p99
+    if p99 > settings.slo_p99_ms:
+        yield f"p99 was {p99:,.0f} ms, the SLO is {settings.slo_p99_ms:,.0f} ms{_own_delay(load, p99)}."
+    ratio = failure_ratio(load)
+    if ratio > settings.slo_failure_ratio:
+        kinds = ", ".join(f"{count:,} × {kind}" for kind, count in most_common_errors(load)[:3])
+        yield f"{ratio:.2%} of the requests failed ({kinds}), the SLO is {settings.slo_failure_ratio:.2%}."
+    if load.unsent > settings.slo_failure_ratio * (load.requests + load.unsent):
+        yield (
+            f"{load.unsent:,} requests were due but never sent, because answers came too late to keep the asked pace: "
+            "ask for fewer users or a lower rate, or give the system more room."
+        )
+
+
+def _own_delay(load: Load, p99: float) -> str:
+    """A hint when the generator itself was kept from running for long: the delay may be its own."""
+    pause = max((worker.longest_pause_ms for worker in load.workers), default=0.0)
+    if pause < OWN_DELAY_SHARE * p99:
+        return ""
+    return f" (a worker was itself kept from running for up to {pause:,.0f} ms: this machine is short of CPU)"
+
+
+def _of_routes(settings: Settings, load: Load) -> Iterator[str]:
+    for route, weight in settings.weights.items():
+        requests = load.routes[route].requests if route in load.routes else 0
+        if weight > 0 and not requests:
+            yield f"No request took the route {route}, though its weight is {weight}: see whether {route} is ready."
+        if weight == 0 and requests:
+            yield f"{requests:,} requests took the route {route}, though its weight is 0: run site.yml again."
+    for route in sorted(load.routes.keys() - settings.weights.keys() - {NO_ROUTE}):
+        requests = load.routes[route].requests
+        yield f"{requests:,} requests took the route {route}, which is not in `routes`: run site.yml again."
+
+
+def _of_workers(load: Load) -> Iterator[str]:
+    for number, worker in enumerate(load.workers, start=1):
+        yield from _of_worker(f"Worker {number} ({host_of(worker)})", worker)
+
+
+def _of_worker(name: str, worker: WorkerRow) -> Iterator[str]:
+    if not worker.complete:
+        yield (
+            f"{name} was lost: its last reports did not arrive ({worker.silent_s:.0f} s of silence), so what it saw "
+            "is not all counted here; look at its log and its memory limit, and repeat the run."
+        )
+    elif worker.silent_s > SILENT_S:
+        yield f"{name} was silent for {worker.silent_s:.0f} s: the load was not what was asked for; give it more CPU."
+    if worker.busiest_cpu > SATURATED_CPU:
+        yield (
+            f"{name} used {worker.busiest_cpu:.0%} of its core: the generator was the limit, not the system; "
+            "use more workers or hosts, or a lower rate."
+        )
+    if worker.clock_ahead_s is not None and abs(worker.clock_ahead_s) > CLOCK_AHEAD_S:
+        way = "ahead of" if worker.clock_ahead_s > 0 else "behind"
+        yield (
+            f"{name} has a clock that is {abs(worker.clock_ahead_s):.1f} s {way} the master's: "
+            "the seconds of the report cannot be trusted; set up time synchronisation on the load hosts."
+        )
+
+
+def host_of(worker: WorkerRow) -> str:
+    """The host a worker ran on; Locust names workers `host_<hexadecimal number>`."""
+    return worker.name.rpartition("_")[0] or worker.name
+
+
+def most_common_errors(load: Load) -> list[tuple[str, int]]:
+    """(kind, how often) over all routes, the most frequent first."""
+    counts: dict[str, int] = {}
+    for kinds in load.errors.values():
+        for kind, count in kinds.items():
+            counts[kind] = counts.get(kind, 0) + count
+    return sorted(counts.items(), key=lambda item: -item[1])
