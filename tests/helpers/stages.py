@@ -1,0 +1,297 @@
+"""The stages of bin/test: runs them in order, says what it runs and skips and why, and ends with counts.
+
+The system takes minutes to build on a fresh machine, so `site.yml` runs in the background from early on, and the
+stages that need no system run beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from xml.etree import ElementTree
+
+from helpers import machine
+from helpers.machine import REPOSITORY
+
+RESULTS = REPOSITORY / "tests/results"
+BARE_HOST = "bare_host"  # the marker of tests that want a machine on which nothing is installed
+
+ABOUT = {
+    "lint": "ansible-lint (profile production), yamllint, ruff, mypy, shellcheck",
+    "unit": "parts by themselves",
+    "playbooks": "syntax, check mode on a bare host, what stops a run early, rendered manifests",
+    "services": "relay, ledger and direct against the real databases",
+    "system": "everything on this machine, end to end, with processes killed under load",
+}
+NEED_SYSTEM = ("services", "system")
+
+
+@dataclass
+class Result:
+    """What came of a stage. `skipped` and `failed` hold a line for each, with its reason."""
+
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    RESULTS.mkdir(exist_ok=True)
+    stages: list[str] = arguments.stages or list(ABOUT)
+    results = {stage: Result() for stage in ABOUT if stage in stages}
+    started = time.monotonic()
+
+    refusals = {stage: why for stage in results if (why := refusal(stage))}
+    for stage, why in refusals.items():
+        results[stage].skipped.append(f"the whole stage: {why}")
+    for stage in results:
+        print(f"{stage:<10}{'skipped: ' + refusals[stage] if stage in refusals else ABOUT[stage]}", flush=True)
+
+    wanted = [stage for stage in results if stage not in refusals]
+    system = System() if any(needs_system(stage) for stage in wanted) else None
+    if system:
+        system.announce("system" in wanted)
+    if "playbooks" in wanted:
+        with Stage("playbooks", results, "on the host as it was found"):
+            pytest("playbooks", results["playbooks"], "-m", BARE_HOST)
+    if system:
+        system.start()
+    for stage in wanted:
+        with Stage(stage, results):
+            if system and needs_system(stage) and not system.ready(results[stage]):
+                continue
+            RUN[stage](results[stage])
+    if system and "system" not in wanted:
+        print("\ncourseload stays on this machine; `bin/ansible-playbook playbooks/reset.yml` removes it.")
+    return sum_up(results, time.monotonic() - started)
+
+
+def parse_arguments() -> argparse.Namespace:
+    stages = "\n".join(f"  {name:<10}{about}" for name, about in ABOUT.items())
+    parser = argparse.ArgumentParser(
+        prog="bin/test",
+        description="Runs the tests: all stages, or the ones named.",
+        epilog=f"stages:\n{stages}\n\nLogs and JUnit reports are left in tests/results/.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stages", nargs="*", choices=[*ABOUT, []], metavar="stage")
+    return parser.parse_args()
+
+
+def refusal(stage: str) -> str | None:
+    """Why a stage cannot run on this machine, or None."""
+    return machine.obstacle() if needs_system(stage) else None
+
+
+def needs_system(stage: str) -> bool:
+    """The services' tests run anywhere against databases that the environment names."""
+    own_databases = stage == "services" and {"MONGODB_URI", "REDIS_URL"} <= os.environ.keys()
+    return stage in NEED_SYSTEM and not own_databases
+
+
+class Stage:
+    """Prints a stage's beginning and end, and adds up its seconds."""
+
+    def __init__(self, name: str, results: dict[str, Result], remark: str = "") -> None:
+        self.title = f"{name} ({remark})" if remark else name
+        self.result = results[name]
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+        print(f"\n=== {self.title}", flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.monotonic() - self.started
+        self.result.seconds += seconds
+        print(f"=== {self.title}: {seconds:.0f} s", flush=True)
+
+
+class System:
+    """courseload on this machine, set up by `site.yml` in the background."""
+
+    LOG = RESULTS / "site.log"
+
+    def __init__(self) -> None:
+        self.found = machine.installed()
+        self.good: bool | None = None
+
+    def announce(self, tested: bool) -> None:
+        if self.found:
+            print(
+                "\ncourseload is installed here already: `site.yml` brings it up to date, and what is stored stays."
+                + (" The system's tests add notes and restart its pods; they do not remove it." if tested else "")
+            )
+        elif tested:
+            os.environ["COURSELOAD_MAY_RESET"] = "yes"
+            print("\ncourseload is not installed here: it is set up for the tests and removed at their end.")
+
+    def start(self) -> None:
+        print(
+            f"\nsetting up the system in the background: site.yml, log in {self.LOG.relative_to(REPOSITORY)}",
+            flush=True,
+        )
+        self.started = time.time()
+        with self.LOG.open("w") as log:
+            self.process = subprocess.Popen(["bin/ansible-playbook", "site.yml"], stdout=log, stderr=subprocess.STDOUT)
+
+    def ready(self, result: Result) -> bool:
+        """Waits until the system is set up, and counts that as a test; False when it could not be."""
+        if self.good is None:
+            self._wait()
+            self.good = self.process.returncode == 0
+            if not self.good:
+                print(redacted("".join(self.LOG.read_text().splitlines(keepends=True)[-40:])))
+        if self.good:
+            result.passed += 1
+        else:
+            result.failed.append(
+                f"site.yml failed, see {self.LOG.relative_to(REPOSITORY)}: nothing here could be tested"
+            )
+        return self.good
+
+    def _wait(self) -> None:
+        waited = -1
+        while self.process.poll() is None:
+            if (seconds := int(time.time() - self.started)) // 15 > waited:
+                waited = seconds // 15
+                print(f"waiting for site.yml ({seconds} s): {self._newest_line()}", flush=True)
+            time.sleep(0.5)
+        # It may have ended long before: its log's last line tells when.
+        print(f"site.yml took {self.LOG.stat().st_mtime - self.started:.0f} s", flush=True)
+
+    def _newest_line(self) -> str:
+        lines = [line for line in self.LOG.read_text().splitlines() if line.startswith("TASK") or " | " in line]
+        return redacted(lines[-1].strip(" *")) if lines else "starting"
+
+
+def lint(result: Result) -> None:
+    commands = {
+        "ruff check": ["ruff", "check", "--quiet", "."],
+        "ruff format": ["ruff", "format", "--quiet", "--diff", "."],
+        "mypy": ["mypy", "--no-error-summary"],
+        "shellcheck": ["shellcheck", *map(str, shell_scripts())],
+        "yamllint": ["yamllint", "--strict", "."],
+        "ansible-lint": ["ansible-lint", "--nocolor", "-q"],
+    }
+    for name, command in commands.items():
+        started = time.monotonic()
+        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        good = process.returncode == 0
+        print(f"{name:<14}{'ok' if good else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+        if good:
+            result.passed += 1
+        else:
+            print(process.stdout, flush=True)
+            result.failed.append(name)
+
+
+def shell_scripts() -> Iterator[Path]:
+    for directory in (".ci", "bin", "roles", "tests", "benchmarks"):
+        for path in Path(directory).rglob("*"):
+            if path.is_file() and ".cache" not in path.parts:
+                with path.open("rb") as file:
+                    first = file.readline(80)
+                if first.startswith((b"#!/bin/sh", b"#!/usr/bin/env bash", b"#!/bin/bash", b"# shellcheck shell=")):
+                    yield path
+
+
+def unit(result: Result) -> None:
+    pytest("unit", result, "--quiet")
+
+
+def playbooks(result: Result) -> None:
+    pytest("playbooks", result, "-m", f"not {BARE_HOST}")
+
+
+def services(result: Result) -> None:
+    if needs_system("services"):
+        os.environ["MONGODB_URI"] = machine.mongodb_uri(machine.TEST_DATABASE)
+        os.environ["REDIS_URL"] = machine.redis_url(machine.TEST_REDIS_DATABASE)
+    pytest("services", result)
+
+
+def system(result: Result) -> None:
+    pytest("system", result)
+
+
+RUN: dict[str, Callable[[Result], None]] = {
+    "lint": lint,
+    "unit": unit,
+    "playbooks": playbooks,
+    "services": services,
+    "system": system,
+}
+
+
+def pytest(stage: str, result: Result, *options: str) -> None:
+    """Runs tests/<stage>, printing a line for each test as it goes (--quiet: for each file), and adds up the counts."""
+    report = RESULTS / f"{stage}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", f"tests/{stage}", "--verbose", "--no-header", "-p", "no:cacheprovider"]
+    process = subprocess.Popen(
+        [*command, f"--junit-xml={report}", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if process.stdout:
+        copy(process.stdout, sys.stdout)
+    code = process.wait()
+    if report.exists():
+        report.write_text(redacted(report.read_text()))
+        count(report, result)
+    # 0 and 1 are in the report already; 5 is that no test was chosen, which must not pass for success.
+    if code not in (0, 1):
+        result.failed.append(f"pytest tests/{stage} {' '.join(options)} ended with code {code}")
+
+
+def copy(source: IO[str], target: IO[str]) -> None:
+    for line in source:
+        target.write(redacted(line))
+        target.flush()
+
+
+def redacted(text: str) -> str:
+    for secret in machine.secrets():
+        text = text.replace(secret, "***")
+    return text
+
+
+def count(report: Path, result: Result) -> None:
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 (written by pytest a moment ago)
+        name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            result.failed.append(name)
+        elif (skipped := case.find("skipped")) is not None:
+            result.skipped.append(f"{name}: {skipped.get('message')}")
+        else:
+            result.passed += 1
+
+
+def sum_up(results: dict[str, Result], seconds: float) -> int:
+    print(f"\n{'stage':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for stage, result in results.items():
+        counts = f"{result.passed:>8}{len(result.failed):>8}{len(result.skipped):>9}"
+        print(f"{stage:<12}{counts}{result.seconds:>9.0f}")
+    for stage, result in results.items():
+        for line in result.skipped:
+            print(f"skipped  {stage}: {line}")
+    for stage, result in results.items():
+        for line in result.failed:
+            print(f"FAILED   {stage}: {line}")
+    passed, failed, skipped = (
+        sum(counts)
+        for counts in zip(*((r.passed, len(r.failed), len(r.skipped)) for r in results.values()), strict=True)
+    )
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped in {seconds // 60:.0f} min {seconds % 60:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

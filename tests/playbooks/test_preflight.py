@@ -1,0 +1,84 @@
+"""What stops site.yml before it changes anything: each with one sentence that says what to do."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import machine
+from helpers.playbook import Play, play
+
+# Images that no machine has: their tags depend on the uid, so the checks of what a build needs take place everywhere.
+UNBUILT = {"container_uid": 10999}
+NOT_HERE = machine.obstacle()
+
+pytestmark = pytest.mark.skipif(
+    NOT_HERE is not None, reason=f"the checks on this machine stop at the first: it {NOT_HERE}"
+)
+
+
+def stopped(run: Play, *words: str) -> None:
+    """Asserts that a run stopped early, changed nothing, and says these words in a sentence."""
+    assert not run.ok, run.output
+    assert run.changes == []
+    said = " ".join(run.reasons)
+    assert all(word in said for word in words), said
+    assert "MODULE FAILURE" not in run.output
+    assert "Traceback" not in run.output
+
+
+def in_namespace(*options: str) -> list[str]:
+    """A command that runs another in namespaces of its own; skips where the kernel has none for us."""
+    command = ["unshare", *options]
+    if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
+        pytest.skip(f"{' '.join(command)} is not possible on this machine")
+    return command
+
+
+@pytest.fixture
+def other_system(tmp_path: Path) -> list[str]:
+    """A command that shows another distribution to what it runs."""
+    (tmp_path / "os-release").write_text('NAME="Fedora Linux"\nID=fedora\nVERSION_ID=42\n')
+    (tmp_path / "debian_version").write_text("")
+    script = f"for file in /etc/os-release /usr/lib/os-release; do mount --bind {tmp_path}/os-release $file; done"
+    hide = f'; mount --bind {tmp_path}/debian_version /etc/debian_version; exec "$@"'
+    return [*in_namespace("--mount"), "sh", "-c", script + hide, "sh"]
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("what", "variables", "words"),
+    [
+        ("too little memory", {"host_memory_mb": 10**9}, ["MiB of memory", "larger host"]),
+        ("too little disk", UNBUILT | {"host_disk_mb": 10**9}, ["MiB are free", "free some space"]),
+        ("no network", UNBUILT | {"host_network_probes": ["http://127.0.0.1:9/"]}, ["127.0.0.1:9"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_stops_with_a_sentence(what: str, variables: dict[str, Any], words: list[str]) -> None:
+    stopped(play("site.yml", **variables), *words)
+
+
+def test_stops_without_root() -> None:
+    stopped(play("site.yml", within=in_namespace("--user")), "root", "sudo")
+
+
+def test_stops_on_another_distribution(other_system: list[str]) -> None:
+    stopped(play("site.yml", within=other_system), "Debian 12", "Ubuntu 24.04")
+
+
+@pytest.mark.bare_host
+@pytest.mark.skipif(machine.installed(), reason="courseload is installed here: its ports are its own")
+def test_stops_when_a_port_is_in_use(taken_port: int) -> None:
+    run = play("site.yml", ingress_port=taken_port)
+    stopped(run, str(taken_port), "ingress_port")
+    assert not os.path.lexists("/etc/courseload")

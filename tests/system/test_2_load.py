@@ -1,0 +1,150 @@
+"""Load tests: an ordinary one passes; one in which every process is killed in turn loses nothing."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import courseload
+from helpers.courseload import counters
+from helpers.machine import REPOSITORY
+from helpers.playbook import play
+
+REPORTS = REPOSITORY / "reports"
+RECOVERY_S = 30  # within which the system must serve again by itself
+KILLING_S = 50  # long enough to kill each process and see it return
+
+
+def newest_report(since: float) -> Path:
+    found = [path for path in REPORTS.glob("*/summary.json") if path.stat().st_mtime >= since]
+    assert len(found) == 1, f"one report expected, found {found}"
+    return found[0].parent
+
+
+def summary_of(report: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((report / "summary.json").read_text())
+    return summary
+
+
+def assert_nothing_lost(summary: dict[str, Any]) -> None:
+    for database in ("mongodb", "redis"):
+        figures = summary["reconciliation"][database]
+        assert figures["acknowledged"] > 0, database
+        assert (figures["missing"], figures["duplicated"]) == (0, 0), f"{database}: {figures}"
+
+
+def test_a_load_test_passes_and_leaves_its_report() -> None:
+    started = time.time()
+    run = play("loadtest.yml", users=20, duration="10s", slo_p99_ms=5000)
+    assert run.ok, run.output[-4000:]
+    report = newest_report(started)
+    summary = summary_of(report)
+    assert summary["verdict"] == "pass"
+    assert summary["reasons"] == []
+    assert summary["failures"] == 0
+    assert summary["requests"] == pytest.approx(20 * 2 * 10, rel=0.3)  # every user posts twice a second by default
+    for route in courseload.ROUTES:
+        assert summary["routes"][route]["share"] == pytest.approx(0.5, abs=0.02)
+        latency = summary["routes"][route]["latency_ms"]
+        assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]
+    assert_nothing_lost(summary)
+    page = (report / "report.html").read_text()
+    assert "<svg" in page
+    assert "src=" not in page.replace('src="data:', ""), "the page loads something from elsewhere"
+    assert json.loads((report / "data.json").read_text())
+    assert list(report.glob("*.csv"))
+
+
+@pytest.fixture(scope="module")
+def aftermath(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Kills the main process of every container, one after another, in the middle of one load test.
+
+    Returns the seconds until each was back and both routes stored notes again, the load test's exit code and summary.
+    """
+    assert courseload.serves()
+    started = time.time()
+    recoveries: dict[str, float | None] = {}
+    with load_test(users=30, rate=5, duration=f"{KILLING_S}s", slo_p99_ms=1) as process:
+        for container in courseload.containers():
+            assert_under_load(process)
+            recoveries[container] = kill_and_wait(container)
+            say(request, f"{container}: killed, served again after {recoveries[container]} s")
+        assert_under_load(process)
+        process.wait(timeout=KILLING_S + 120)
+    return {"recoveries": recoveries, "code": process.returncode, "summary": summary_of(newest_report(started))}
+
+
+@contextmanager
+def load_test(**variables: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a load test in the background; begins when its notes arrive."""
+    log = REPOSITORY / "tests/results/loadtest.log"
+    log.parent.mkdir(exist_ok=True)
+    command = ["bin/ansible-playbook", "loadtest.yml", "--extra-vars", json.dumps(variables)]
+    with log.open("w") as output, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as process:
+        try:
+            await_notes(process)
+            yield process
+        finally:
+            process.terminate()
+
+
+def await_notes(process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while rate() < 20:
+        assert process.poll() is None, "the load test ended before it posted anything, see tests/results/loadtest.log"
+        assert time.monotonic() < deadline, "the load test posts nothing"
+
+
+def assert_under_load(process: subprocess.Popen[bytes]) -> None:
+    assert process.poll() is None, "the load test ended before everything was killed: make it longer"
+    assert rate() > 20, "the load test posts nothing any more: make it longer"
+
+
+def rate() -> float:
+    """Notes counted per second on the route direct, just now."""
+    with counters() as client:
+        before, started = int(client.get("notes:count") or 0), time.monotonic()
+        time.sleep(0.5)
+        return (int(client.get("notes:count") or 0) - before) / (time.monotonic() - started)
+
+
+def kill_and_wait(container: str) -> float | None:
+    """The seconds until the process is back and notes are stored on both routes; None if that takes too long."""
+    dead, started = courseload.kill(container), time.monotonic()
+    while time.monotonic() - started < RECOVERY_S:
+        if courseload.main_process(container) not in (0, dead) and courseload.serves():
+            return round(time.monotonic() - started, 1)
+        time.sleep(0.2)
+    return None
+
+
+def say(request: pytest.FixtureRequest, line: str) -> None:
+    """Shows progress in the middle of a test."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.ensure_newline()
+        reporter.write_line(line)
+
+
+def test_every_killed_process_is_replaced_within_30_s(aftermath: dict[str, Any]) -> None:
+    assert {container.split("-")[0] for container in aftermath["recoveries"]} == {
+        *("direct", "ingress", "ledger", "mongodb", "redis", "relay")
+    }
+    assert [container for container, seconds in aftermath["recoveries"].items() if seconds is None] == []
+
+
+def test_no_acknowledged_note_is_lost_or_stored_twice_when_processes_are_killed(aftermath: dict[str, Any]) -> None:
+    assert_nothing_lost(aftermath["summary"])
+
+
+def test_a_missed_objective_fails_the_load_test_with_its_reason(aftermath: dict[str, Any]) -> None:
+    summary = aftermath["summary"]
+    assert 0 < summary["failures"] < summary["requests"] / 2
+    assert summary["verdict"] == "fail"
+    assert any("p99" in reason for reason in summary["reasons"]), summary["reasons"]
+    assert aftermath["code"] != 0

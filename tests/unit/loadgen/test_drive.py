@@ -1,0 +1,107 @@
+"""A run against a fake of the system: a real master and worker process, from the first user to the last report."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import loadgen
+from course.ids import id_of
+from loadgen.collector import Load
+from loadgen.keys import key_of
+from loadgen.settings import NO_ROUTE, write_json
+
+HERE = Path(__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(loadgen.__file__).parents[1])}
+
+
+@pytest.fixture
+def start():
+    """A function that starts a Python process, which ends with the test at the latest."""
+    processes = []
+
+    def start_python(*arguments, **options):
+        process = subprocess.Popen([sys.executable, *map(str, arguments)], env=ENVIRONMENT, text=True, **options)
+        processes.append(process)
+        return process
+
+    yield start_python
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def run(start, settings, directory):
+    """A function that drives the fake for some seconds, and returns the load and the worker that made it."""
+
+    def run_load(*fake_options, users=20, rate=5, duration_s=2, kill_worker_after=None):
+        fake = start(HERE / "fake_courses.py", 0, *fake_options, stdout=subprocess.PIPE)
+        target = f"http://127.0.0.1:{fake.stdout.readline().strip()}"
+        changes = {"target": target, "users": users, "rate": rate, "spawn_rate": 100, "duration_s": duration_s}
+        write_json(directory.settings, msgspec.structs.replace(settings, **changes))
+        worker = start("-m", "loadgen", "work", "--master", "127.0.0.1")
+        master = start("-m", "loadgen", "drive", "--directory", directory.path, stdout=subprocess.PIPE)
+        for line in master.stdout:
+            if kill_worker_after and " left" in line:
+                time.sleep(kill_worker_after)
+                worker.send_signal(signal.SIGKILL)
+                kill_worker_after = None
+        assert master.wait() == 0
+        return msgspec.json.decode(directory.load.read_bytes(), type=Load), worker
+
+    return run_load
+
+
+def test_users_keep_their_pace_and_every_acknowledged_id_arrives(run, directory, settings):
+    load, worker = run()
+    assert load.failures == 0
+    assert load.requests == pytest.approx(20 * 5 * 2, rel=0.15)
+    assert load.workers[0].complete
+    stored = b"".join(directory.acknowledged(route).read_bytes() for route in ("relay", "direct"))
+    ids = {stored[at : at + 12] for at in range(0, len(stored), 12)}
+    assert len(ids) == load.requests == sum(load.acknowledged.values())
+    assert id_of(key_of(settings.run, "0-1", 0)) in ids
+    assert abs(load.acknowledged["relay"] - load.acknowledged["direct"]) <= 1
+    assert worker.wait(timeout=10) == 0
+
+
+def test_a_stall_counts_for_every_request_that_was_due_meanwhile(run):
+    """Twenty users wait for one answer each; the 200 requests that were due in those 2 s were late as well."""
+    load, _ = run("--stall", 1, 2, duration_s=4)
+    slow = dict(load.total.distribution)[80.0]
+    assert slow > 500
+
+
+def test_a_user_without_a_pace_posts_as_fast_as_answers_come(run):
+    load, _ = run(users=4, rate=0)
+    assert load.requests > 2 * 200
+    assert load.unsent == 0
+
+
+def test_failures_without_a_route_have_a_name_and_a_kind_of_their_own(run, directory):
+    load, _ = run("--fail-every", 10)
+    assert load.errors == {NO_ROUTE: {"HTTP 503": load.failures}}
+    assert load.failures == pytest.approx(load.requests / 10, abs=1)
+    assert load.routes[NO_ROUTE].requests == load.failures
+    assert len(directory.unknown.read_bytes()) == 12 * load.failures
+
+
+def test_requests_on_their_way_at_the_end_are_waited_for_and_time_out(run):
+    load, _ = run("--stall", 1, 60)
+    assert load.errors == {NO_ROUTE: {"no answer within 10 s": 20}}
+    assert load.workers[0].complete
+    assert load.unsent > 0
+
+
+def test_a_worker_that_is_killed_is_lost_and_the_run_still_ends(run):
+    load, _ = run(duration_s=20, kill_worker_after=0.5)
+    assert not load.workers[0].complete
+    assert load.requests > 0
+    assert set(load.lost_attempts) >= {"0-1", "0-20"}
+    assert load.ended_at - load.started_at < 15

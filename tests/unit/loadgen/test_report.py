@@ -1,0 +1,168 @@
+"""The report: one page that needs nothing beside it, says what was found, and survives odd runs."""
+
+import csv
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+from loadgen.charts import MOST_POINTS, Axis, Limit, Line, LogAxis, TailAxis, latency_over_time, number, over_time, thin
+from loadgen.collector import Collector
+from loadgen.reconcile import Reconciled, Reconciliation
+from loadgen.report import write_report
+from loadgen.settings import write_json
+from loadgen.summary import Summary
+
+
+class Page(HTMLParser):
+    """The text of a page, and every address that it would load."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text = ""
+        self.addresses = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in {"src", "href", "srcset", "data"}]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def report(directory, settings, make_report, make_second):
+    """A function that reports on a run of some seconds and returns its summary and its page."""
+
+    def make(seconds=12, errors=None, missing=0):
+        collector = Collector(settings, directory, 1000.0)
+        for number_of in range(seconds):
+            second = {1000 + number_of: make_second(relay=[5, 10], direct=[6, 12])}
+            now = 1001.0 + number_of
+            final = number_of == seconds - 1
+            fields = {"seconds": second, "sent_at": now, "final": final, "requests_so_far": 4 * (number_of + 1)}
+            collector.take(make_report(number_of, errors=errors or {}, **fields), now=now)
+        write_json(directory.load, collector.finish(1000.0 + seconds, 1000.0 + seconds))
+        stored = 4 * seconds - missing
+        found = Reconciled(4 * seconds, stored, missing, 0, 0)
+        write_json(directory.reconciliation, Reconciliation(found, Reconciled(2 * seconds, 2 * seconds, 0, 0, 0)))
+        return write_report(directory), Page(directory.report.read_text())
+
+    return make
+
+
+def test_the_page_loads_nothing(report, directory):
+    _, page = report()
+    assert page.addresses == []
+    assert "url(" not in directory.report.read_text()
+    assert "@import" not in directory.report.read_text()
+
+
+def test_the_page_and_the_summary_agree(report, directory):
+    summary, page = report()
+    assert msgspec.json.decode(directory.summary.read_bytes(), type=Summary) == summary
+    assert summary.verdict == "pass"
+    assert "PASS" in page.text
+    assert "48" in page.text
+
+
+def test_reasons_stand_on_the_page(report):
+    summary, page = report(missing=1)
+    assert summary.verdict == "fail"
+    assert summary.reasons[0] in page.text
+
+
+def test_what_a_server_sends_cannot_become_markup(report, directory):
+    report(errors={"<script>": {"<img src=x>": 1}})
+    html = directory.report.read_text()
+    assert "<script>" not in html
+    assert "<img" not in html
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 3])
+def test_a_run_of_a_few_seconds_has_a_report(report, seconds):
+    summary, _ = report(seconds=seconds)
+    assert summary.requests == 4 * seconds
+
+
+def test_a_run_without_a_single_answer_has_a_report(report):
+    summary, page = report(seconds=0)
+    assert summary.verdict == "fail"
+    assert "No note was acknowledged" in page.text
+
+
+def test_the_previous_run_is_compared_with(report, directory):
+    earlier, first_page = report()
+    assert "There is no previous run" in first_page.text
+    write_json(directory.previous, msgspec.structs.replace(earlier, rps=2.0))
+    _, page = report()
+    assert "+100% better" in page.text
+
+
+def test_a_previous_summary_of_another_shape_is_passed_over(report, directory):
+    directory.previous.write_text('{"verdict": "pass"}')
+    _, page = report()
+    assert "There is no previous run" in page.text
+
+
+def test_workloads_are_charted_when_the_platform_watched_them(report, directory):
+    rows = [{"second": second, "replicas": 1, "cpu_cores": 0.5} for second in range(5)]
+    write_json(directory.workloads, {"relay": rows})
+    _, page = report()
+    assert "CPU by workload" in page.text
+
+
+def test_the_series_is_there_as_csv(report, directory):
+    report()
+    with (directory.path / "series.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert {row["requests"] for row in rows} == {"4"}
+    assert rows[0]["relay_requests"] == "2"
+
+
+def test_every_chart_is_well_formed_and_has_a_title():
+    line = Line("a <b>", "line-1", [(0, 1.0), (1, 2000.0), (2, 0.0)])
+    for svg in (over_time("A & B", "x", [line]), latency_over_time("A & B", "ms", [line], Limit("SLO", 250))):
+        root = ElementTree.fromstring(svg)  # noqa: S314 - it is ours
+        assert root.findtext("title") == "A & B"
+        assert root.get("role") == "img"
+
+
+@pytest.mark.parametrize("high", [0.3, 1, 7, 99, 100, 12345])
+def test_an_axis_holds_its_highest_value_within_few_ticks(high):
+    axis = Axis(high, to_tick=True)
+    assert axis.place(high) <= 1
+    assert 3 <= len(axis.ticks()) <= 6
+
+
+def test_a_log_axis_covers_all_values_and_puts_zero_at_the_bottom():
+    axis = LogAxis([0.4, 1800])
+    assert [tick.text for tick in axis.ticks()] == ["0.1", "1", "10", "100", "1,000", "10k"]
+    assert axis.place(0) == 0
+
+
+def test_each_further_nine_takes_the_same_room():
+    axis = TailAxis()
+    steps = [axis.place(99.9) - axis.place(99), axis.place(99) - axis.place(90)]
+    assert steps[0] == pytest.approx(steps[1])
+
+
+def test_a_line_has_a_gap_where_there_is_no_value():
+    points = [(0, 1.0), (1, 2.0), (2, None), (3, 1.0), (4, 1.0), (5, None), (6, 1.0)]
+    svg = over_time("Latency", "ms", [Line("p99", "line-1", points)])
+    assert svg.count("<polyline") == 2
+    assert svg.count("<circle") == 1
+
+
+def test_thinning_keeps_the_worst_or_the_mean():
+    points = [(second, float(second % 2)) for second in range(4 * MOST_POINTS)]
+    assert {y for _, y in thin(points, worst=True)} == {1.0}
+    assert {y for _, y in thin(points, worst=False)} == {0.5}
+    assert len(thin(points, worst=True)) <= MOST_POINTS
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (0.25, "0.25"), (12, "12"), (1500, "1,500"), (20_000, "20k")])
+def test_numbers_are_written_short(value, text):
+    assert number(value) == text
