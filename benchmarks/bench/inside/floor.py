@@ -1,0 +1,37 @@
+"""The floor: an ordinary Sanic handler that only validates the note and answers 201, storing nothing."""
+
+from typing import Annotated
+
+import msgspec
+from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse, json
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Note(msgspec.Struct, forbid_unknown_fields=True):
+    """The design's course note: four fields of 1 to 128 characters, and no other."""
+
+    curso: Text
+    facultad: Text
+    carrera: Text
+    region: Text
+
+
+decoder = msgspec.json.Decoder(Note)
+app = Sanic("floor")
+
+
+@app.post("/course")
+async def course(request: Request) -> HTTPResponse:
+    """201 for a valid note, with an answer as long as the real ones; 400 otherwise."""
+    try:
+        decoder.decode(request.body)
+    except msgspec.MsgspecError as error:
+        return HTTPResponse(str(error), 400)
+    return json({"id": "000000000000000000000000", "route": "floor"}, 201, {"X-Route": "floor"})
+
+
+if __name__ == "__main__":
+    app.run("0.0.0.0", 8000, single_process=True, access_log=False, motd=False)
