@@ -1,5 +1,6 @@
 """The relay: its settings, its batches to the ledger, and how the parts are put together."""
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
@@ -25,7 +26,7 @@ _STATUS = {courses_pb2.Failure.REASON_INVALID: 400}
 _CHANNEL = [
     ("grpc.enable_retries", 0),  # the group commit repeats a batch; gRPC's own machinery for it costs a sixth of a call
     ("grpc.enable_http_proxy", 0),  # the ledger is a neighbour: an HTTP proxy in the environment is not meant for it
-    # A restarted ledger has a new address and must be found within a second, not after gRPC's minutes of patience.
+    # A restarted ledger must be found within a second, not after gRPC's minutes of patience.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -61,10 +62,26 @@ class Ledger:
     """The ledger's client. Needs a running event loop; connects when first used and again when needed."""
 
     def __init__(self, address: str, seconds: Histogram) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL)
+        self._address = address
+        self._seconds = seconds
+        self._closing: set[asyncio.Task[None]] = set()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._channel = grpc.aio.insecure_channel(self._address, options=_CHANNEL)
         self._put = courses_pb2_grpc.LedgerStub(self._channel).PutCourses
         self._check = health_pb2_grpc.HealthStub(self._channel).Check
-        self._seconds = seconds
+
+    def _reconnect(self) -> None:
+        """Starts anew with a fresh channel, as a restarted ledger may have a new address.
+
+        One that could not resolve the name once waits ever longer, up to two minutes, before it asks again (gRPC's
+        polling resolver, whose patience is not an option). Calls under way end on the old channel.
+        """
+        closing = asyncio.create_task(self._channel.close(grace=2 * _CALL_S))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._connect()
 
     async def put(self, notes: Sequence[Note]) -> Mapping[int, Failure]:
         """Stores a batch; returns the failures by index, raises `Unavailable` when the outcome is unknown."""
@@ -83,7 +100,7 @@ class Ledger:
         try:
             answer = await self._put(request, timeout=_CALL_S)
         except grpc.aio.AioRpcError as problem:
-            raise Unavailable(f"ledger: {problem.code().name}") from problem
+            raise _unavailable(problem) from problem
         self._seconds.observe(perf_counter() - started)
         return {f.index: Failure(_STATUS.get(f.reason, 503), f.message) for f in answer.failures}
 
@@ -93,13 +110,18 @@ class Ledger:
         try:
             answer = await self._check(request, timeout=_PROBE_S)
         except grpc.aio.AioRpcError as problem:
-            raise Unavailable(f"ledger: {problem.code().name}") from problem
+            self._reconnect()
+            raise _unavailable(problem) from problem
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise Unavailable("ledger: not serving")
 
     async def close(self) -> None:
         """Closes the connection."""
-        await self._channel.close()
+        await asyncio.gather(self._channel.close(), *self._closing)
+
+
+def _unavailable(problem: grpc.aio.AioRpcError) -> Unavailable:
+    return Unavailable(f"ledger: {problem.code().name}: {problem.details()}")
 
 
 def create_relay(settings: Settings) -> App:

@@ -113,8 +113,8 @@ def counters() -> Iterator[redis.Redis]:
 
 
 def pods() -> list[str]:
-    """The names of the system's pods on this machine."""
-    return sorted(path.stem for path in MANIFESTS.glob("*.yml"))
+    """The names of the system's pods on this machine; those of a running load test are not part of it."""
+    return sorted(path.stem for path in MANIFESTS.glob("*.yml") if not path.stem.startswith("locust-"))
 
 
 def containers() -> list[str]:

@@ -8,6 +8,13 @@ import pytest
 from helpers import courseload, machine
 from helpers.playbook import play
 
+WRITTEN = (
+    "/etc/courseload",
+    "/var/lib/courseload",
+    "/etc/containers/containers.conf.d/courseload.conf",
+    "/etc/sysctl.d/60-courseload.conf",
+)
+
 may_reset = pytest.mark.skipif(
     os.environ.get("COURSELOAD_MAY_RESET") != "yes",
     reason="courseload was on this machine before the tests: it stays, with its data",
@@ -43,8 +50,7 @@ def test_nothing_is_left_in_the_end() -> None:
     assert volumes() == []
     assert "courseload" not in machine.podman_list("network")
     assert [image for image in machine.podman_list("image") if "/courseload/" in image] == []
-    left = ["/etc/courseload", "/var/lib/courseload", "/etc/containers/containers.conf.d/courseload.conf"]
-    assert [path for path in left if Path(path).exists()] == []
+    assert [path for path in WRITTEN if Path(path).exists()] == []
     assert not machine.installed()
 
 
