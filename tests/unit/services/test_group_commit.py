@@ -122,7 +122,7 @@ async def test_a_write_that_never_answers_is_given_up_at_the_deadline(
     commit: GroupCommit[int], database: Database
 ) -> None:
     database.held.clear()
-    async with asyncio.timeout(LIMITS.deadline_s + 0.1):
+    async with asyncio.timeout(LIMITS.deadline_s + 2):
         assert await commit.store(1) is DATABASE_DOWN
 
 
@@ -132,8 +132,7 @@ async def test_while_the_database_is_down_refusals_are_immediate_and_nothing_is_
     database.down = True
     await store(commit, *range(6))
     tried = len(database.batches)
-    async with asyncio.timeout(0.01):
-        assert await commit.store(7) is DATABASE_DOWN
+    assert commit.submit(7, lambda _: None) is DATABASE_DOWN
     assert len(database.batches) == tried
 
 
@@ -141,7 +140,7 @@ async def test_what_waits_behind_a_failed_write_is_refused_with_it(
     commit: GroupCommit[int], database: Database
 ) -> None:
     database.down = True
-    async with asyncio.timeout(LIMITS.deadline_s + 0.1):
+    async with asyncio.timeout(LIMITS.deadline_s + 2):
         assert await store(commit, *range(8)) == [DATABASE_DOWN] * 8
 
 
@@ -149,8 +148,9 @@ async def test_it_serves_again_once_a_probe_gets_through(commit: GroupCommit[int
     database.down = True
     assert await commit.store(1) is DATABASE_DOWN
     database.down = False
-    await asyncio.sleep(0.1)
-    assert await commit.store(2) is None
+    async with asyncio.timeout(5):
+        while await commit.store(2) is not None:
+            await asyncio.sleep(0.01)
 
 
 async def test_closing_answers_what_was_taken_and_takes_nothing_more(
