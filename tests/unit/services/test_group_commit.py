@@ -149,8 +149,10 @@ async def test_it_serves_again_once_a_probe_gets_through(commit: GroupCommit[int
     assert await commit.store(1) is DATABASE_DOWN
     database.down = False
     async with asyncio.timeout(5):
-        while await commit.store(2) is not None:
-            await asyncio.sleep(0.01)
+        while True:
+            await asyncio.sleep(LIMITS.probe_pause_s)
+            if await commit.store(2) is None:
+                break
 
 
 async def test_closing_answers_what_was_taken_and_takes_nothing_more(
