@@ -22,6 +22,7 @@ from relay.forward import Forward
 SERVICE = courses_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
 _CALL_S = 1.2  # for one batch: under the group commit's patience, so that one more attempt fits
 _PROBE_S = 0.8
+_LIMITS = Limits(in_flight=2)  # while one batch is in the database, the relay and the ledger can work on the next
 _STATUS = {courses_pb2.Failure.REASON_INVALID: 400}
 _CHANNEL = [
     ("grpc.enable_retries", 0),  # the group commit repeats a batch; gRPC's own machinery for it costs a sixth of a call
@@ -142,7 +143,7 @@ def create_relay(settings: Settings) -> App:
         if forward:
             await forward.start()
         put = forward.after(ledger.put) if forward else ledger.put
-        intake.commit = GroupCommit(put, ledger.ping, Limits(), writes)
+        intake.commit = GroupCommit(put, ledger.ping, _LIMITS, writes)
 
     @app.after_server_stop
     async def disconnect(app: App) -> None:
