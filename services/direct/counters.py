@@ -17,6 +17,7 @@ from course.outcome import Unavailable
 LATEST = "notes:latest"
 COUNT = "notes:count"
 APPLIED = "notes:applied:"
+_PROBE = "notes:probe"
 KEEP = 100
 _KEYS = (LATEST, COUNT, *(f"{COUNT}:{field}" for field in FIELDS), APPLIED)
 _SCRIPT = Path(__file__).with_name("apply.lua").read_text(encoding="utf-8")
@@ -58,8 +59,8 @@ class Counters:
             await self._redis.evalsha(self._sha, len(_KEYS), *_KEYS, KEEP, ids, batch)
 
     async def ping(self) -> None:
-        """Raises an error when Redis does not answer."""
-        await self._redis.ping()
+        """Writes, so that a Redis that is full counts as down; raises an error when it does not take it."""
+        await self._redis.set(_PROBE, "")
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from services.parts import Databases, Load, Process, System, running
+from unit.services.helpers import BODY
 
 
 async def all_there(databases: Databases, load: Load) -> None:
@@ -76,6 +77,27 @@ async def test_redis_away_stops_direct_only_and_loses_nothing(system: System, da
     await load.stop()
     await all_there(databases, load)
     await counts_agree(databases, load)
+
+
+async def test_a_full_redis_refuses_quickly_and_counts_once_when_there_is_room_again(
+    system: System, databases: Databases
+) -> None:
+    limit = (await databases.redis.config_get("maxmemory"))["maxmemory"]
+    await databases.redis.config_set("maxmemory", "1mb")
+    try:
+        assert (await system.direct.post(BODY, "Idempotency-Key: full")).status == 503
+        started = time.monotonic()
+        assert (await system.direct.post()).status == 503
+        assert time.monotonic() - started < 0.5
+        await system.direct.is_ready(False, within_s=3)
+        assert (await system.relay.post()).status == 201
+    finally:
+        await databases.redis.config_set("maxmemory", limit)
+    await serves_again(system.direct)
+    before = int(await databases.redis.get("notes:count") or 0)
+    for _ in range(2):
+        assert (await system.direct.post(BODY, "Idempotency-Key: full")).status == 201
+        assert int(await databases.redis.get("notes:count")) == before + 1
 
 
 @pytest.mark.parametrize("name", ["ledger", "relay", "direct"])

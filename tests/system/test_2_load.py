@@ -125,10 +125,10 @@ def kill_and_wait(container: str) -> float | None:
 
 def say(request: pytest.FixtureRequest, line: str) -> None:
     """Shows progress in the middle of a test."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.ensure_newline()
-        reporter.write_line(line)
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        print(f"\n    {line}", end="", flush=True)
 
 
 def test_every_killed_process_is_replaced_within_30_s(aftermath: dict[str, Any]) -> None:
