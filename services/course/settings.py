@@ -1,9 +1,13 @@
 """Settings from the environment: typed, checked at the start, each error naming the variable to change."""
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+Settings = TypeVar("Settings")
 
 
 class BadSetting(ValueError):
@@ -67,6 +71,9 @@ class Environment:
         return value
 
 
-def stop_on_bad_setting(problem: BadSetting) -> None:
-    """Ends the process with the one sentence a person needs."""
-    sys.exit(f"courseload: {problem}")
+def settings_or_exit(read: Callable[[Mapping[str, str]], Settings]) -> Settings:
+    """What `read` makes of the environment; a bad setting ends the process with the one sentence a person needs."""
+    try:
+        return read(os.environ)
+    except BadSetting as problem:
+        sys.exit(f"courseload: {problem}")

@@ -1,6 +1,5 @@
 """Direct: its settings, its batches to MongoDB and then Redis, and how the parts are put together."""
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMet
 from course.note import FIELDS, Course, Note
 from course.notes import Notes, document, now
 from course.outcome import Failure
-from course.settings import BadSetting, Environment, stop_on_bad_setting
+from course.settings import Environment, settings_or_exit
 from direct.counters import Counters
 
 _LIMITS = Limits(in_flight=2)  # while Redis counts one batch, MongoDB can take the next
@@ -119,8 +118,5 @@ def create_direct(settings: Settings) -> App:
 
 def main() -> None:
     """Runs direct."""
-    try:
-        settings = Settings.read(os.environ)
-    except BadSetting as problem:
-        stop_on_bad_setting(problem)
+    settings = settings_or_exit(Settings.read)
     run(create_direct(settings), settings.host, settings.port)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from time import perf_counter
 
@@ -18,7 +17,7 @@ from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMet
 from course.note import FIELDS, MAX_CHARACTERS, problems
 from course.notes import Notes, document, now
 from course.outcome import Unavailable
-from course.settings import BadSetting, Environment, stop_on_bad_setting
+from course.settings import Environment, settings_or_exit
 
 SERVICE = courses_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
 MAX_NOTES = 1000  # in one batch
@@ -185,8 +184,5 @@ def create_ledger(settings: Settings) -> App:
 
 def main() -> None:
     """Runs the ledger."""
-    try:
-        settings = Settings.read(os.environ)
-    except BadSetting as problem:
-        stop_on_bad_setting(problem)
+    settings = settings_or_exit(Settings.read)
     run(create_ledger(settings), settings.host, settings.metrics_port)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from course.settings import BadSetting, stop_on_bad_setting
+from course.settings import BadSetting
 from loadgen.settings import RunDirectory, Settings, write_json
 
 PATIENCE_S = 60
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         COMMANDS[options.command](options)
     except BadSetting as problem:
-        stop_on_bad_setting(problem)
+        sys.exit(f"courseload: {problem}")
 
 
 def run(options: argparse.Namespace) -> None:

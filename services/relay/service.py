@@ -1,7 +1,6 @@
 """The relay: its settings, its batches to the ledger, and how the parts are put together."""
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
@@ -16,7 +15,7 @@ from course.intake import Intake
 from course.metrics import DatabaseMetrics, Exposition, Histogram, RequestMetrics, WriteMetrics
 from course.note import Note
 from course.outcome import Failure, Unavailable
-from course.settings import BadSetting, Environment, stop_on_bad_setting
+from course.settings import Environment, settings_or_exit
 from relay.forward import Forward
 
 SERVICE = courses_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
@@ -157,8 +156,5 @@ def create_relay(settings: Settings) -> App:
 
 def main() -> None:
     """Runs the relay."""
-    try:
-        settings = Settings.read(os.environ)
-    except BadSetting as problem:
-        stop_on_bad_setting(problem)
+    settings = settings_or_exit(Settings.read)
     run(create_relay(settings), settings.host, settings.port)

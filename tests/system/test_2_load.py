@@ -125,10 +125,13 @@ def kill_and_wait(container: str) -> float | None:
 
 def say(request: pytest.FixtureRequest, line: str) -> None:
     """Shows progress in the middle of a test."""
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    plugins = request.config.pluginmanager
+    capture, reporter = plugins.get_plugin("capturemanager"), plugins.get_plugin("terminalreporter")
     assert capture is not None
+    assert reporter is not None
     with capture.global_and_fixture_disabled():
-        print(f"\n    {line}", end="", flush=True)
+        reporter.ensure_newline()
+        reporter.write_line(line)
 
 
 def test_every_killed_process_is_replaced_within_30_s(aftermath: dict[str, Any]) -> None:
