@@ -32,6 +32,7 @@ __make_venv() {
   # A virtual environment is bound to its Python and to where it lies: after a move or an upgrade it does not start.
   identity="$venv $("$python" -V) $python"
   [[ -e $venv/.unfinished || $(cat "$venv/.identity" 2>/dev/null) != "$identity" ]] || return 0
+  [[ -w $repository && (! -e $venv || -w $venv) ]] || stop "cannot write $venv: run this as its owner (for example with sudo)."
   __require_venv_module "$python"
   say "making .venv with $("$python" -V)"
   rm -rf "$venv"

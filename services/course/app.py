@@ -14,7 +14,7 @@ from sanic.exceptions import SanicException
 from sanic.http import Http
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from course.intake import JSON, MAX_BODY, PATH, TOO_LARGE, WRONG_TYPE, Intake, failure_body, is_json
+from course.intake import JSON, MAX_BODY, PATH, TOO_LARGE, TOO_SLOW, WRONG_TYPE, Intake, failure_body, is_json
 from course.metrics import CONTENT_TYPE, Exposition
 from course.outcome import Failure
 from course.plain_posts import PlainPosts
@@ -72,7 +72,7 @@ def create_app(name: str, exposition: Exposition, checks: Mapping[str, Check], i
         KEEP_ALIVE_TIMEOUT=KEEP_ALIVE_S,
         REQUEST_MAX_SIZE=DISCARD_MAX,
         REQUEST_TIMEOUT=REQUEST_S,
-        RESPONSE_TIMEOUT=REQUEST_S,
+        RESPONSE_TIMEOUT=2 * REQUEST_S,  # the handler ends by itself before
     )
     app.ctx.readiness = Readiness(checks)
     app.ctx.exposition = exposition
@@ -134,12 +134,17 @@ async def _outcome(intake: Intake, request: Request) -> bytes | Failure:
         return WRONG_TYPE
     http = cast("Http", request.stream)
     body = bytearray()
-    while http.request_body:
-        if (
-            http.request_bytes or 0
-        ) > MAX_BODY:  # by its Content-Length, or by the chunks so far: refused without the rest
-            return TOO_LARGE
-        body += await http.read() or b""
+    try:
+        async with asyncio.timeout(request.app.config.REQUEST_TIMEOUT):
+            while http.request_body:
+                # Its Content-Length, or the chunks so far: refused without the rest.
+                if (http.request_bytes or 0) > MAX_BODY:
+                    return TOO_LARGE
+                body += await http.read() or b""
+    except TimeoutError:
+        http.keep_alive = False
+        http.request_body = None  # or Sanic would wait for the rest, without end
+        return TOO_SLOW
     if len(body) > MAX_BODY:
         return TOO_LARGE
     keys = request.headers.getall("idempotency-key", [])

@@ -13,6 +13,7 @@ MAX_BODY = 16 * 1024
 JSON = "application/json"
 
 TOO_LARGE = Failure(413, f"the body must have at most {MAX_BODY} bytes")
+TOO_SLOW = Failure(408, "the body did not arrive in time")
 WRONG_TYPE = Failure(415, f"the Content-Type must be {JSON}, in UTF-8")
 
 

@@ -225,7 +225,7 @@ class PlainPosts(HttpProtocol):
         return super().close_if_idle()
 
     def eof_received(self) -> bool:
-        """A client that has finished sending still gets its answers."""
+        """A client that has finished sending still gets the answers of the short way; Sanic's own are cut off."""
         self._last = True
         return bool(self._answers)
 

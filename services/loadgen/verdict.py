@@ -27,6 +27,7 @@ def judge(settings: Settings, load: Load, reconciliation: Reconciliation) -> Ver
         *_of_notes(settings, load, reconciliation),
         *_of_slos(settings, load),
         *_of_routes(settings, load),
+        *_of_users(settings, load),
         *_of_workers(load),
     ]
     return Verdict("fail" if reasons else "pass", reasons)
@@ -90,6 +91,14 @@ def _of_routes(settings: Settings, load: Load) -> Iterator[str]:
     for route in sorted(load.routes.keys() - settings.weights.keys() - {NO_ROUTE}):
         requests = load.routes[route].requests
         yield f"{requests:,} requests took the route {route}, which is not in `routes`: run site.yml again."
+
+
+def _of_users(settings: Settings, load: Load) -> Iterator[str]:
+    if load.users_reached < settings.users:
+        yield (
+            f"Only {load.users_reached:,} of {settings.users:,} users were at work at any time: raise spawn_rate or "
+            "duration, or look whether a worker was lost."
+        )
 
 
 def _of_workers(load: Load) -> Iterator[str]:

@@ -14,6 +14,7 @@ from helpers.playbook import play
 RENDER = """\
 - hosts: ops
   gather_facts: false
+  vars: {{repository_root: {repository}}}
   vars_files: [{repository}/roles/workload/vars/main.yml]
   tasks:
     - name: Write the description that the manifests come from

@@ -1,6 +1,5 @@
 """What stops site.yml before it changes anything: each with one sentence that says what to do."""
 
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -58,7 +57,7 @@ def taken_port() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("what", "variables", "words"),
     [
-        ("too little memory", {"host_memory_mb": 10**9}, ["MiB of memory", "larger host"]),
+        ("too little memory", {"host_memory_mb": str(10**9)}, ["MiB of memory", "larger host"]),
         ("too little disk", UNBUILT | {"host_disk_mb": 10**9}, ["MiB are free", "free some space"]),
         ("no network", UNBUILT | {"host_network_probes": ["http://127.0.0.1:9/"]}, ["127.0.0.1:9"]),
     ],
@@ -76,9 +75,28 @@ def test_stops_on_another_distribution(other_system: list[str]) -> None:
     stopped(play("site.yml", within=other_system), "Debian 12", "Ubuntu 24.04")
 
 
-@pytest.mark.bare_host
-@pytest.mark.skipif(machine.installed(), reason="courseload is installed here: its ports are its own")
 def test_stops_when_a_port_is_in_use(taken_port: int) -> None:
-    run = play("site.yml", ingress_port=taken_port)
-    stopped(run, str(taken_port), "ingress_port")
-    assert not os.path.lexists("/etc/courseload")
+    stopped(play("site.yml", ingress_port=taken_port), str(taken_port), "ingress_port")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"routes": "relay"},
+        {"routes": {"relay": 0, "direct": 0}},
+        {"routes": {"relay": -5, "direct": 10}},
+        {"routes": {"relay": 0.5}},
+        {"routes": {"redis": 50, "direct": 50}},
+        {"ingress_port": "65536"},
+        {"ingress_port": "abc"},
+        {"ingress_address": "256.1.1.1"},
+        {"ingress_address": "1.2.3"},
+    ],
+    ids=str,
+)
+def test_stops_on_a_setting_that_cannot_be(settings: dict[str, Any]) -> None:
+    stopped(play("site.yml", **settings), f"{next(iter(settings))} must be")
+
+
+def test_a_load_test_stops_on_routes_that_cannot_be() -> None:
+    stopped(play("loadtest.yml", routes={"relay": 0.5}), "routes must be", "relay: 90")

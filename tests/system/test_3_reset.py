@@ -45,7 +45,7 @@ def test_the_data_is_kept_on_request() -> None:
 
 @may_reset
 def test_nothing_is_left_in_the_end() -> None:
-    run = play("playbooks/reset.yml", confirm="yes")
+    run = play("playbooks/reset.yml", confirm="yes", keep_data="false")  # a text, as -e keep_data=false gives it
     assert run.ok, run.output[-4000:]
     assert volumes() == []
     assert "courseload" not in machine.podman_list("network")

@@ -47,6 +47,7 @@ def test_a_healthy_run_passes(settings):
         ({"total": detail(1200, p99=251)}, "p99 was 251 ms, the SLO is 250 ms."),
         ({"failures": 13, "errors": {"relay": {"HTTP 503": 13}}}, "1.08% of the requests failed (13 × HTTP 503)"),
         ({"unsent": 100}, "100 requests were due but never sent"),
+        ({"users_reached": 9}, "Only 9 of 10 users were at work"),
         ({"routes": {"relay": detail(1200)}}, "No request took the route direct, though its weight is 50"),
         ({"routes": {**HEALTHY.routes, "other": detail(7)}}, "7 requests took the route other, which is not in"),
         (worker(complete=False, silent_s=7), "Worker 1 (host) was lost"),

@@ -308,6 +308,22 @@ async def test_a_request_that_never_ends_is_given_up() -> None:
         assert await client.is_closed()
 
 
+@pytest.mark.parametrize("drip", [False, True])
+async def test_a_body_that_never_ends_is_given_up(drip: bool) -> None:
+    async with serving(QUICK, REQUEST_TIMEOUT=0.4) as service:
+        client = await Client.connect(service.port)
+        request = post()
+        await client.send(request[:-20])
+        if drip:
+            for at in range(-20, -16):
+                await asyncio.sleep(0.05)
+                await client.send(request[at : at + 1])
+        (answer,) = await client.answers(1)
+        assert (answer.status, answer.json["error"]) == (408, "the body did not arrive in time")
+        assert await client.is_closed()
+        assert not service.store.notes
+
+
 async def test_an_idle_connection_is_closed_after_a_while_but_not_a_busy_one() -> None:
     async with serving(QUICK, KEEP_ALIVE_TIMEOUT=0.4) as service:
         idle, busy = await Client.connect(service.port), await Client.connect(service.port)
