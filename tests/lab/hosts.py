@@ -104,7 +104,7 @@ def up(hosts: Sequence[Host]) -> None:
 
 
 def step_in() -> None:
-    """Gives this machine an address on the hosts' bridge, which an internal network does not. It goes with the bridge."""
+    """Gives this machine an address on the hosts' bridge, as an internal network does not; it goes with the bridge."""
     bridge = podman("network", "inspect", NETWORK, "--format={{.NetworkInterface}}")
     machine = ipaddress.ip_interface(f"{SUBNET[1]}/{SUBNET.prefixlen}")
     subprocess.run(["ip", "address", "replace", str(machine), "dev", bridge], check=True)

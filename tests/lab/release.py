@@ -137,8 +137,8 @@ def toolchain() -> Path:
     if not (installed.exists() and installed.read_text() == GO.read_text()):
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        pip = [home / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        subprocess.run([*pip, "--requirement", GO], check=True)
+        pip = [str(home / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([*pip, "--requirement", str(GO)], check=True)
         installed.write_text(GO.read_text())
     return home / "bin/go"
 

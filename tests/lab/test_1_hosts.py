@@ -48,10 +48,11 @@ def test_hosts_reach_each_other_and_nothing_else(server: Host, lab: dict[str, Ho
 
 
 def test_a_host_sees_no_process_and_no_cgroup_of_another(server: Host, lab: dict[str, Host]) -> None:
-    marker = "systemd-run --quiet --unit=lab-marker sleep 1000"
-    run(lab["agent1"], marker)
-    assert "lab-marker" not in run(server, "ps -e -o args; find /sys/fs/cgroup -name 'lab-marker*'")
-    assert "lab-marker" in run(lab["agent1"], "find /sys/fs/cgroup -name 'lab-marker*'")
+    run(lab["agent1"], "systemd-run --quiet --unit=lab-marker sleep 1000")
+    look = "ps -e -o comm=; find /sys/fs/cgroup -type d"
+    assert {"sleep", "lab-marker"} == {word for word in ("sleep", "lab-marker") if word in run(lab["agent1"], look)}
+    assert "lab-marker" not in run(server, look)
+    assert "sleep" not in run(server, look)
 
 
 def test_up_again_changes_nothing(lab: dict[str, Host]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from lab.cluster import (
     MANIFESTS,
     TOKEN,
     Kubectl,
+    RemoteError,
     attempt,
     begin,
     eventually,
@@ -51,6 +54,29 @@ kind: Service
 metadata: {{name: probe}}
 spec: {{selector: {{app: probe}}, ports: [{{port: 80, targetPort: 8080}}]}}
 """
+
+VISITOR = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: visitor}}}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 1
+  containers: [{{name: probe, image: {image}, imagePullPolicy: Never, args: [serve, ":8080"]}}]
+"""
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: {name}}}
+spec: {spec}
+"""
+ONLY_GUESTS = """
+  podSelector: {matchLabels: {app: probe}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {guest: "yes"}}}], ports: [{port: 8080}]}]
+"""
+NO_WAY_OUT = "{podSelector: {matchLabels: {app: visitor}}, policyTypes: [Egress]}"
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +195,14 @@ def test_labels_and_taints_are_on_the_nodes(cluster: list[Host], kubectl: Kubect
 
 
 def test_a_manifest_in_the_directory_is_applied_and_kept_up_to_date(cluster: list[Host], kubectl: Kubectl) -> None:
-    for value in ("one", "two"):
-        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "by-file"}, "data": {"value": value}}
+    for data in ({"value": "one"}, {"value": "two"}):
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "by-file"}, "data": data}
         write(cluster[0], f"{MANIFESTS}/by-file.yaml", yaml.safe_dump(manifest))
-        eventually(f"value {value}", lambda v=value: kubectl.get("configmap", "by-file")["data"] == {"value": v}, 30)
+        eventually(f"{data} is there", partial(holds, kubectl, "by-file", data), 30)
+
+
+def holds(kubectl: Kubectl, name: str, data: dict[str, str]) -> bool:
+    return bool(kubectl.get("configmap", name)["data"] == data)
 
 
 def test_the_kubeconfig_has_the_mode_that_was_asked_for(cluster: list[Host]) -> None:
@@ -216,8 +246,8 @@ def test_no_process_shows_a_token(cluster: list[Host]) -> None:
     ids=["another secret", "the hash of another CA", "cut off"],
 )
 def test_a_wrong_token_is_refused_with_its_reason(
-    lab: dict[str, Host], cluster: list[Host], built: Release, change, reason
-) -> None:  # type: ignore[no-untyped-def]
+    lab: dict[str, Host], cluster: list[Host], built: Release, change: Callable[[str], str], reason: str
+) -> None:
     newcomer = lab["ops1"]
     install(newcomer, built)
     token = run(cluster[0], "cat /var/lib/rancher/k3s/server/agent-token").strip()
@@ -231,6 +261,38 @@ def test_a_server_cannot_join_one_that_was_set_up_alone(
     token = run(cluster[0], f"cat {TOKEN}").strip()
     options = {"server": f"https://{cluster[0].address}:6443", "token": token, "secrets-encryption": True}
     assert "set up without cluster-init" in attempt(lab["ops1"], "server", options)
+
+
+def test_network_policies_let_pass_whom_they_name_and_nobody_else(
+    cluster: list[Host], probes: dict[str, str], kubectl: Kubectl
+) -> None:
+    _, near, far = cluster
+    target = f"http://{kubectl.get('pod', probes[near.name])['status']['podIP']}:8080"
+    visitors = {"near": near.name, "far": far.name}
+    for name, node in visitors.items():
+        kubectl("apply", "-f", "-", content=VISITOR.format(name=name, node=node, image=PROBE))
+    kubectl("wait", "--for=condition=Ready", "pod", *visitors, "--timeout=60s", seconds=90)
+
+    def reach() -> set[str]:
+        return {name for name in visitors if reaches(kubectl, name, target)}
+
+    assert reach() == {"near", "far"}
+    kubectl("apply", "-f", "-", content=POLICY.format(name="only-guests", spec=ONLY_GUESTS))
+    eventually("strangers are kept out, on the same node and from another", lambda: reach() == set(), 30)
+    kubectl("label", "pod", "far", "guest=yes")
+    eventually("the guest comes in, and nobody else", lambda: reach() == {"far"}, 30)
+    kubectl("apply", "-f", "-", content=POLICY.format(name="no-way-out", spec=NO_WAY_OUT))
+    eventually("the guest cannot leave its own pod", lambda: reach() == set(), 30)
+    kubectl("delete", "networkpolicy", "only-guests", "no-way-out")
+    eventually("without policies everyone passes", lambda: reach() == {"near", "far"}, 30)
+    kubectl("delete", "pod", *visitors, seconds=90)
+
+
+def reaches(kubectl: Kubectl, pod: str, url: str) -> bool:
+    try:
+        return kubectl.execute(pod, "/probe", "get", url).startswith("probe-")
+    except RemoteError:
+        return False
 
 
 def test_secrets_are_encrypted_in_the_datastore(cluster: list[Host], kubectl: Kubectl) -> None:
