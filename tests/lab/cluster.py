@@ -73,7 +73,8 @@ def begin(host: Host, command: str, options: dict[str, Any]) -> None:
     unit = unit_of(command)
     write(host, CONFIG, yaml.safe_dump(options))
     write(host, f"/etc/systemd/system/{unit}.service", UNIT.format(unit=unit, command=command))
-    run(host, f"systemctl daemon-reload && systemctl enable --now {unit}", seconds=180)
+    begun = f"systemctl daemon-reload && systemctl enable --now {unit}"
+    run(host, f"{begun} || {{ journalctl --no-pager --unit {unit} --lines 30; exit 1; }}", seconds=180)
 
 
 def attempt(host: Host, command: str, options: dict[str, Any], seconds: int = 20) -> str:

@@ -28,7 +28,7 @@ def trio(before: Traces, built: Release) -> dict[str, Host]:
     begin(first, "server", {"cluster-init": True, "secrets-encryption": True})
     token = run(first, f"cat {TOKEN}")
     url = f"https://{first.address}:6443"
-    for host in list(found.values())[1:]:
+    for host in found.values():
         write(host, "/etc/rancher/k3s/token", token)
     assert "critical configuration mismatched" in attempt(
         found["server2"], "server", {"server": url, "token-file": "/etc/rancher/k3s/token"}
