@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 from helpers import machine
 from helpers.machine import REPOSITORY
+from lab import release
 
 RESULTS = REPOSITORY / "tests/results"
 BARE_HOST = "bare_host"  # the marker of tests that want a machine on which nothing is installed
@@ -29,8 +30,10 @@ ABOUT = {
     "playbooks": "syntax, check mode on a bare host, what stops a run early, rendered manifests",
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
+    "lab": "hosts with systemd and SSH on this machine, and Kubernetes on them; only when it is named",
 }
 NEED_SYSTEM = ("services", "system")
+ONLY_WHEN_NAMED = ("lab",)
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Result:
 def main() -> int:
     arguments = parse_arguments()
     RESULTS.mkdir(exist_ok=True)
-    stages: list[str] = arguments.stages or list(ABOUT)
+    stages: list[str] = arguments.stages or [stage for stage in ABOUT if stage not in ONLY_WHEN_NAMED]
     results = {stage: Result() for stage in ABOUT if stage in stages}
     started = time.monotonic()
 
@@ -79,7 +82,7 @@ def parse_arguments() -> argparse.Namespace:
     stages = "\n".join(f"  {name:<10}{about}" for name, about in ABOUT.items())
     parser = argparse.ArgumentParser(
         prog="bin/test",
-        description="Runs the tests: all stages, or the ones named.",
+        description="Runs the tests: all stages but the lab, or the ones named.",
         epilog=f"stages:\n{stages}\n\nLogs and JUnit reports are left in tests/results/.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -89,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def refusal(stage: str) -> str | None:
     """Why a stage cannot run on this machine, or None."""
-    return machine.obstacle() if needs_system(stage) else None
+    return machine.obstacle() if needs_system(stage) or stage == "lab" else None
 
 
 def needs_system(stage: str) -> bool:
@@ -223,12 +226,19 @@ def system(result: Result) -> None:
     pytest("system", result)
 
 
+def lab(result: Result) -> None:
+    # What is built once takes minutes, and pytest would keep its progress to itself.
+    release.build()
+    pytest("lab", result)
+
+
 RUN: dict[str, Callable[[Result], None]] = {
     "lint": lint,
     "unit": unit,
     "playbooks": playbooks,
     "services": services,
     "system": system,
+    "lab": lab,
 }
 
 

@@ -1,0 +1,56 @@
+"""The lab's tests run in the order of their files, on a lab that they make and remove."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from lab import hosts, release, traces
+from lab.cluster import Kubectl
+from lab.hosts import Host
+from lab.paths import INVENTORY
+from lab.podman import containers, settle
+from lab.traces import Traces
+
+
+@pytest.fixture(scope="session")
+def before() -> Iterator[Traces]:
+    """What was on this machine before the lab. Whatever happens, the lab is removed in the end."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    settle()
+    if shutil.which("podman") and containers():
+        pytest.exit("a lab is up already, and the tests need one of their own: `bin/lab down` first", returncode=2)
+    yield traces.find()
+    hosts.down()
+
+
+@pytest.fixture(scope="session")
+def built() -> release.Release:
+    return release.build()
+
+
+@pytest.fixture(scope="session")
+def lab(before: Traces) -> dict[str, Host]:
+    """The hosts of the default inventory, by name."""
+    wanted = hosts.read(INVENTORY)
+    hosts.up(wanted)
+    return {host.name: host for host in wanted}
+
+
+@pytest.fixture(scope="session")
+def server(lab: dict[str, Host]) -> Host:
+    return lab["server1"]
+
+
+@pytest.fixture(scope="session")
+def agents(lab: dict[str, Host]) -> list[Host]:
+    return [host for host in lab.values() if "agents" in host.groups]
+
+
+@pytest.fixture(scope="session")
+def kubectl(server: Host) -> Kubectl:
+    return Kubectl(server)

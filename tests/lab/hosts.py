@@ -1,0 +1,230 @@
+"""The lab's hosts: systemd containers with SSH and addresses of their own, as an inventory describes them."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+
+from lab.paths import CACHE, LAB, SSH
+from lab.podman import (
+    CGROUP,
+    LABEL,
+    NETWORK,
+    attempt,
+    containers,
+    network_exists,
+    podman,
+    remove_cgroups,
+    settle,
+    volumes,
+)
+
+SUBNET = ipaddress.ip_network("10.77.0.0/24")
+NOBODY = SUBNET[-2]  # the hosts' gateway and name server: an address that no host has
+GROUPS = ("servers", "agents", "ops", "load")
+PREFIX = "lab-"  # not courseload-: that is the system's own
+ADDRESS = "courseload.lab.address"  # a container's label
+BOOT_S = 60
+
+SUITE = "bookworm"
+PACKAGES = (
+    # a server, as a provider hands it over
+    *("ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "openssh-server", "procps"),
+    *("python3", "python3-apt", "systemd", "systemd-sysv", "zstd"),
+    # what k3s carries within itself, and its stand-in takes from the host
+    *("conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables", "runc"),
+    # what the system's hosts install: a lab host reaches no mirror
+    *("aardvark-dns", "catatonit", "debian-archive-keyring", "mmdebstrap", "netavark", "podman"),
+)
+# These would wait for what a lab host does not have, or run what k3s runs itself.
+NO_SERVICES = (
+    "containerd",
+    "podman",
+    "podman-auto-update.timer",
+    "podman-restart",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+)
+VOLUMES = ("/var/lib/rancher", "/var/lib/containers", "/var/lib/kubelet")  # an overlay does not lie on an overlay
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    address: str
+    groups: tuple[str, ...]
+
+    @property
+    def container(self) -> str:
+        return PREFIX + self.name
+
+
+def read(inventory: Path) -> list[Host]:
+    """The hosts of an inventory; raises ValueError, with what to mend, for one that the lab cannot make."""
+    manager = InventoryManager(loader=DataLoader(), sources=[str(inventory)])
+    found = []
+    for name, entry in sorted(manager.hosts.items()):
+        address = str(entry.vars.get("ansible_host", ""))
+        groups = tuple(group for group in GROUPS if group in {parent.name for parent in entry.get_groups()})
+        if not address or ipaddress.ip_address(address) not in SUBNET:
+            raise ValueError(f"{inventory}: {name} needs an ansible_host in {SUBNET}, and has {address or 'none'}")
+        found.append(Host(name, address, groups))
+    addresses = [host.address for host in found]
+    if not found or len(set(addresses)) < len(addresses):
+        raise ValueError(f"{inventory}: at least one host, and for each an address of its own")
+    return found
+
+
+def up(hosts: Sequence[Host]) -> None:
+    """Makes the hosts that are missing and starts those that are off; returns when SSH answers and systemd is done."""
+    settle()
+    image = host_image()
+    make_keys()
+    if not network_exists():
+        podman("network", "create", "--internal", "--disable-dns", f"--subnet={SUBNET}", f"--label={LABEL}", NETWORK)
+    present = {name: entry["State"] for entry in containers() for name in entry["Names"]}
+    for host in hosts:
+        if host.container not in present:
+            create(host, image)
+        elif present[host.container] != "running":
+            podman("start", host.container)
+    step_in()
+    for host in hosts:
+        wait_until_booted(host)
+    know(hosts)
+
+
+def step_in() -> None:
+    """Gives this machine an address on the hosts' bridge, as an internal network does not; it goes with the bridge."""
+    bridge = podman("network", "inspect", NETWORK, "--format={{.NetworkInterface}}")
+    machine = ipaddress.ip_interface(f"{SUBNET[1]}/{SUBNET.prefixlen}")
+    subprocess.run(["ip", "address", "replace", str(machine), "dev", bridge], check=True)
+
+
+def down() -> None:
+    """Removes everything that `up` has made on this machine; what was built stays in the cache."""
+    settle()
+    names = [name for entry in containers() for name in entry["Names"]]
+    if names:
+        podman("rm", "--force", "--time=0", "--volumes", *names)
+    if left := volumes():
+        podman("volume", "rm", "--force", *left)
+    if network_exists():
+        podman("network", "rm", NETWORK)
+    remove_cgroups()
+    for path in SSH.glob("*"):
+        path.unlink()
+
+
+def find(name: str) -> Host:
+    """A host that is up, by its name; raises ValueError where there is none."""
+    for entry in containers():
+        if PREFIX + name in entry["Names"]:
+            return Host(name, str(entry["Labels"][ADDRESS]), ())
+    raise ValueError(f"no host {name} is up: `bin/lab status` lists them, `bin/lab up` makes them")
+
+
+def create(host: Host, image: str) -> None:
+    mounts = [f"--volume={host.container}{path.replace('/', '-')}:{path}" for path in VOLUMES]
+    for path in VOLUMES:
+        podman("volume", "create", f"--label={LABEL}", host.container + path.replace("/", "-"))
+    podman(
+        *("run", "--detach", f"--name={host.container}", f"--hostname={host.name}", f"--label={LABEL}"),
+        f"--label={ADDRESS}={host.address}",
+        *(f"--network={NETWORK}", f"--ip={host.address}", f"--dns={NOBODY}", f"--env=LAB_GATEWAY={NOBODY}"),
+        *("--systemd=always", "--privileged", "--cgroupns=private", f"--cgroup-parent=/{CGROUP}"),
+        *("--tmpfs=/tmp", "--tmpfs=/run", *mounts, image, "/usr/local/sbin/hostinit"),
+    )
+    # The key goes in when the host runs: an image with a key in it would outlive the lab.
+    podman("exec", host.container, "mkdir", "--mode=0700", "--parents", "/root/.ssh")
+    podman("cp", f"{SSH / 'id_ed25519.pub'}", f"{host.container}:/root/.ssh/authorized_keys")
+    podman("exec", host.container, "chown", "root:root", "/root/.ssh/authorized_keys")
+
+
+def wait_until_booted(host: Host) -> None:
+    """Raises TimeoutError, with the units that failed, where the host does not come up."""
+    deadline = time.monotonic() + BOOT_S
+    while (state := system_state(host)) != "running":
+        if time.monotonic() > deadline:
+            failed = inside(host, "systemctl", "--failed", "--plain", "--no-legend").stdout
+            raise TimeoutError(f"{host.name} is {state or 'silent'} after {BOOT_S} s. {failed}")
+        time.sleep(0.2)
+
+
+def system_state(host: Host) -> str:
+    """What systemd says of the host: running, starting, degraded; nothing where it does not run."""
+    return inside(host, "systemctl", "is-system-running").stdout.strip()
+
+
+def inside(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a host without SSH, whatever comes of it."""
+    return attempt("exec", host.container, *command)
+
+
+def make_keys() -> None:
+    """Makes the key that people and playbooks come in with."""
+    SSH.mkdir(parents=True, exist_ok=True)
+    SSH.chmod(0o700)
+    key = SSH / "id_ed25519"
+    if not key.exists():
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "courseload lab", "-f", str(key)]
+        subprocess.run(command, check=True)
+
+
+def know(hosts: Sequence[Host]) -> None:
+    """Writes down the hosts' own keys, so that nobody has to be asked whether to trust them."""
+    keys = {host: inside(host, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[:2] for host in hosts}
+    (SSH / "known_hosts").write_text("".join(f"{host.address} {' '.join(key)}\n" for host, key in keys.items()))
+
+
+def ssh_command(host: Host, *command: str) -> list[str]:
+    """The ssh command line that reaches a host."""
+    options = [
+        f"UserKnownHostsFile={SSH / 'known_hosts'}",
+        "StrictHostKeyChecking=yes",
+        "ConnectTimeout=10",
+        "LogLevel=ERROR",
+    ]
+    settings = [word for option in options for word in ("-o", option)]
+    return ["ssh", "-i", str(SSH / "id_ed25519"), *settings, f"root@{host.address}", *command]
+
+
+def host_image() -> str:
+    """The image that hosts are made of, built the first time (about a minute)."""
+    inputs = repr((SUITE, PACKAGES, NO_SERVICES)).encode() + (LAB / "host/hostinit").read_bytes()
+    tag = f"localhost/courseload-lab/host:{hashlib.sha256(inputs).hexdigest()[:12]}"
+    if tag.split(":")[1] in podman("images", "--format={{.Tag}}", "localhost/courseload-lab/host").split():
+        return tag
+    print("building the hosts' image", flush=True)
+    archive = CACHE / "host.tar"
+    build = subprocess.run(
+        [
+            *("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+            *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
+            *("--dpkgopt=path-exclude=/usr/share/locale/*",),
+            f"--customize-hook=copy-in {LAB / 'host/hostinit'} /usr/local/sbin",
+            f'--customize-hook=chroot "$1" systemctl mask {" ".join(NO_SERVICES)}',
+            '--customize-hook=rm "$1"/etc/ssh/ssh_host_*; : > "$1"/etc/machine-id',
+            *(SUITE, str(archive)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "TMPDIR": str(CACHE)},
+    )
+    if build.returncode:
+        raise RuntimeError(f"the hosts' image could not be built:\n{build.stdout[-3000:]}")
+    path = "ENV=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    podman("import", "--quiet", "--change", path, str(archive), tag)
+    archive.unlink()
+    return tag

@@ -1,0 +1,168 @@
+"""Builds what a release of k3s has, of the stand-in: the binary, the archive of its images, and their checksums.
+
+It takes minutes, so it is done once: what is built lies in the cache, under its version and a hash of
+all that it is made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.paths import CACHE, LAB, REPOSITORY
+
+SOURCE = LAB / "k3s"
+GO = REPOSITORY / "requirements/go.txt"
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+
+# The programs of the packaged images. Go checks each module against its public checksum database.
+PACKAGED = {
+    "coredns": ("github.com/coredns/coredns", "v1.14.7"),
+    "metrics-server": ("sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.9.0"),
+}
+PAUSE = "docker.io/rancher/mirrored-pause:3.6"
+PROBE = "localhost/courseload-lab/probe:1"
+PROGRESS_S = 15
+
+
+@dataclass(frozen=True)
+class Release:
+    """The files of a release, and the image of the tests' own pods."""
+
+    directory: Path
+    version: str  # v1.34.4+k3s1
+
+    @property
+    def binary(self) -> Path:
+        return self.directory / ("k3s" if ARCHITECTURE == "amd64" else f"k3s-{ARCHITECTURE}")
+
+    @property
+    def images(self) -> Path:
+        return self.directory / f"k3s-airgap-images-{ARCHITECTURE}.tar.zst"
+
+    @property
+    def checksums(self) -> Path:
+        return self.directory / f"sha256sum-{ARCHITECTURE}.txt"
+
+    @property
+    def probe(self) -> Path:
+        return self.directory / "probe.tar.zst"
+
+
+def build() -> Release:
+    """The release, built on first use (10 to 15 minutes on 2 cores); raises RuntimeError."""
+    kubernetes = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (SOURCE / "go.mod").read_text())
+    assert kubernetes
+    version = f"{kubernetes[1]}+k3s1"
+    release = Release(CACHE / "releases" / f"{version}-{content_hash()}", version)
+    if release.checksums.exists():
+        return release
+    print(f"building k3s {version} (once, 10 to 15 minutes)", flush=True)
+    work = release.directory.with_suffix(".unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    compile_all(work, version)
+    pack(Release(work, version))
+    shutil.rmtree(release.directory, ignore_errors=True)
+    work.rename(release.directory)
+    return release
+
+
+def content_hash() -> str:
+    """Twelve hexadecimal digits that change when anything does that a release is made of."""
+    digest = hashlib.sha256(GO.read_bytes() + repr(PACKAGED).encode())
+    for path in sorted(path for path in SOURCE.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(SOURCE)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def compile_all(work: Path, version: str) -> None:
+    major, minor = re.findall(r"\d+", version)[:2]
+    known = "k8s.io/component-base/version"
+    values = {
+        f"{known}.gitVersion": version,
+        f"{known}.gitMajor": major,
+        f"{known}.gitMinor": minor,
+        "main.coreDNSVersion": PACKAGED["coredns"][1].removeprefix("v"),
+        "main.metricsServerVersion": PACKAGED["metrics-server"][1],
+    }
+    named = " ".join(f"-X {name}={value}" for name, value in values.items())
+    go(
+        work,
+        "build",
+        f"-ldflags=-s -w {named}",
+        "-o",
+        str(Release(work, version).binary),
+        ".",
+        about="Kubernetes and etcd",
+    )
+    go(work, "build", "-ldflags=-s -w", "-o", f"{work}/", "./cmd/...", about="pause, probe and airgap")
+    for name, (module, at) in PACKAGED.items():
+        go(work, "install", "-ldflags=-s -w", f"{module}@{at}", about=f"{name} {at}")
+
+
+def go(work: Path, command: str, *arguments: str, about: str) -> None:
+    """Runs the Go compiler, and says now and then that it does."""
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOBIN": str(work)}
+    started = time.monotonic()
+    log = work / "build.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [toolchain(), command, "-trimpath", *arguments], cwd=SOURCE, env=environment, stdout=output, stderr=output
+        )
+        while True:
+            try:
+                code = process.wait(PROGRESS_S)
+                break
+            except subprocess.TimeoutExpired:
+                print(f"  compiling {about} ({time.monotonic() - started:.0f} s)", flush=True)
+    if code:
+        raise RuntimeError(f"{about} could not be compiled:\n{log.read_text()[-3000:]}")
+    log.unlink()
+    print(f"  compiled {about} in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def toolchain() -> Path:
+    """The Go of requirements/go.txt, installed in the cache; the machine's own, if any, is left alone."""
+    home = CACHE / "go"
+    installed = home / "installed.txt"
+    if not (installed.exists() and installed.read_text() == GO.read_text()):
+        shutil.rmtree(home, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        pip = [str(home / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([*pip, "--requirement", str(GO)], check=True)
+        installed.write_text(GO.read_text())
+    return home / "bin/go"
+
+
+def pack(release: Release) -> None:
+    work = release.directory
+    images = {PAUSE: "pause"} | {f"docker.io/rancher/{name}": program for name, program in packaged_images().items()}
+    airgap(work, release.images, images)
+    airgap(work, release.probe, {PROBE: "probe"})
+    for program in ("airgap", "pause", "probe", *PACKAGED):
+        (work / program).unlink()
+    files = (release.binary, release.images)
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    release.checksums.write_text("".join(sums))
+
+
+def packaged_images() -> dict[str, str]:
+    """Programs by the names that their images have in k3s."""
+    return {
+        f"mirrored-coredns-coredns:{PACKAGED['coredns'][1].removeprefix('v')}": "coredns",
+        f"mirrored-metrics-server:{PACKAGED['metrics-server'][1]}": "metrics-server",
+    }
+
+
+def airgap(work: Path, archive: Path, images: dict[str, str]) -> None:
+    named = [f"{image}={work / program}" for image, program in images.items()]
+    subprocess.run([work / "airgap", archive, *named], check=True)
