@@ -58,14 +58,14 @@ class Release:
 
 
 def build() -> Release:
-    """The release, built on first use (10 to 15 minutes on 2 cores); raises RuntimeError."""
+    """The release, built on first use (about 9 minutes on 2 cores); raises RuntimeError."""
     kubernetes = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (SOURCE / "go.mod").read_text())
     assert kubernetes
     version = f"{kubernetes[1]}+k3s1"
     release = Release(CACHE / "releases" / f"{version}-{content_hash()}", version)
     if release.checksums.exists():
         return release
-    print(f"building k3s {version} (once, 10 to 15 minutes)", flush=True)
+    print(f"building k3s {version} (once, about 9 minutes on 2 cores)", flush=True)
     work = release.directory.with_suffix(".unfinished")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
