@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from helpers import machine
 from helpers.playbook import Play, play
@@ -100,3 +101,43 @@ def test_stops_on_a_setting_that_cannot_be(settings: dict[str, Any]) -> None:
 
 def test_a_load_test_stops_on_routes_that_cannot_be() -> None:
     stopped(play("loadtest.yml", routes={"relay": 0.5}), "routes must be", "relay: 90")
+
+
+def cluster(directory: Path, **groups: dict[str, dict[str, Any]]) -> str:
+    """The inventory of a cluster with these groups of hosts."""
+    path = directory / "cluster.yml"
+    inventory = {"vars": {"platform": "k3s"}, "children": {name: {"hosts": hosts} for name, hosts in groups.items()}}
+    path.write_text(yaml.safe_dump({"all": inventory}))
+    return str(path)
+
+
+def test_a_cluster_needs_its_groups(tmp_path: Path) -> None:
+    agents = {"two": {}, "three": {"ansible_host": "one"}}
+    run = play("playbooks/hosts.yml", inventory=cluster(tmp_path, servers={"one": {}, "two": {}}, agents=agents))
+    stopped(run, "has 2 servers", "no hosts in its group ops", "no host to send load", "two cannot be both")
+    stopped(run, "one and three (one) have the same address")
+
+
+def test_a_clusters_settings_are_checked_before_any_host_is_asked(tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {
+        "cluster_name": "a/b",
+        "k3s_version": "1.34",
+        "ingress_node_port": 80,
+        "cluster_pod_network": "10.42.0.0",
+        "cluster_service_network": "10.43.0.1/16",
+        "bundle_dir": str(tmp_path),
+        "registry_mirror": "10.0.0.5:5000",
+        "http_proxy": "proxy",
+        "firewall_allowed": ["10.0.0.0/8", "everyone"],
+    }
+    inventory = cluster(tmp_path, servers={"one": {}}, ops={"two": {}}, load={"three": {}})
+    stopped(play("playbooks/hosts.yml", inventory=inventory, **wrong), *(f"{name} must be" for name in wrong))
+
+
+def test_names_each_host_that_does_not_answer(tmp_path: Path) -> None:
+    away = {"ansible_host": "127.0.0.1", "ansible_user": "nobody"}
+    ports = {"servers": 1, "ops": 2, "load": 3}
+    groups = {group: {f"{group}1": {**away, "ansible_port": port}} for group, port in ports.items()}
+    run = play("playbooks/hosts.yml", inventory=cluster(tmp_path, **groups))
+    stopped(run, *(f"{group}1 cannot be reached as nobody@127.0.0.1 port {port}" for group, port in ports.items()))
+    stopped(run, "refused", "check that it is on")
