@@ -1,0 +1,165 @@
+"""The upstream images, from a registry on this machine that stands in for Docker Hub as its mirror.
+
+What it holds is small, under the upstream names: it is about the way of an image, not about what is in it.
+"""
+
+import io
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers import machine
+from helpers.machine import REPOSITORY
+from helpers.playbook import Play, play
+
+TOOLS = ["docker-registry", "podman", "skopeo"]
+MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
+UPSTREAM = {"redis": "redis:8.0", "mongo": "mongo:8.0", "traefik": "traefik:v3.7"}
+IMAGES = {"redis": "redis", "mongodb": "mongo", "ingress": "traefik"}
+PLAYBOOK = """\
+- hosts: localhost
+  gather_facts: false
+  vars: {{repository_root: {repository}}}
+  tasks:
+    - name: Learn what this host stands on
+      ansible.builtin.setup: {{gather_subset: [service_mgr]}}
+    - name: Settle Podman
+      ansible.builtin.include_role: {{name: host, tasks_from: podman}}
+    - name: Choose
+      ansible.builtin.include_role: {{name: image, tasks_from: source}}
+    - name: Pull
+      ansible.builtin.include_role: {{name: image}}
+    - name: Export
+      ansible.builtin.include_role: {{name: image, tasks_from: export}}
+"""
+
+pytestmark = [
+    pytest.mark.skipif(machine.obstacle() is not None, reason=f"this machine {machine.obstacle()}"),
+    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed"),
+]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that runs, and the digests of what it holds."""
+
+    address: str
+    digests: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    directory = tmp_path_factory.mktemp("registry")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    storage = {"filesystem": {"rootdirectory": str(directory / "storage")}}
+    settings = {"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": address}}
+    (directory / "config.yml").write_text(yaml.safe_dump(settings))
+    with subprocess.Popen(["docker-registry", "serve", str(directory / "config.yml")]) as process:
+        try:
+            wait_for(address)
+            yield Registry(address, {name: push(directory, name, address) for name in UPSTREAM})
+        finally:
+            process.terminate()
+
+
+def wait_for(address: str) -> None:
+    """Waits until the registry takes connections."""
+    host, _, port = address.partition(":")
+    for _ in range(100):
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"no registry listens on {address} after 10 s")
+
+
+def push(directory: Path, name: str, address: str) -> str:
+    """Makes an image with one file and puts it into the registry under the upstream name; returns its digest."""
+    archive = directory / f"{name}.tar"
+    with tarfile.open(archive, "w") as tar:
+        file = tarfile.TarInfo("name")
+        file.size = len(name)
+        tar.addfile(file, io.BytesIO(name.encode()))
+    image = f"localhost/courseload-test/{name}:1"
+    machine.podman("import", str(archive), image)
+    target = f"docker://{address}/library/{UPSTREAM[name]}"
+    machine.run("skopeo", "copy", "--dest-tls-verify=false", f"containers-storage:{image}", target)
+    machine.podman("rmi", image)
+    return machine.run("skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", target)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, registry: Registry) -> Iterator[dict[str, Any]]:
+    """The variables of a run that leaves its files in the test's directory."""
+    yield {
+        "registry_mirror": f"http://{registry.address}",
+        "registry_digests": registry.digests,
+        "image_names": list(IMAGES),
+        "config_dir": str(tmp_path / "etc"),
+        "host_containers_conf": str(tmp_path / "containers.conf"),
+        "host_registries_conf": str(tmp_path / "registries.conf"),
+        "image_archive_dir": str(tmp_path / "build/images"),
+        "artifact_directory": str(tmp_path / "artifacts"),
+    }
+    for image in references(registry):
+        subprocess.run(["podman", "rmi", image], check=False, capture_output=True)
+
+
+def references(registry: Registry) -> list[str]:
+    tags = {name: registry.digests[upstream].removeprefix("sha256:")[:12] for name, upstream in IMAGES.items()}
+    return [f"localhost/courseload/{name}:{tag}" for name, tag in tags.items()]
+
+
+def pull(tmp_path: Path, settings: dict[str, Any]) -> Play:
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(PLAYBOOK.format(repository=REPOSITORY))
+    if not (tmp_path / "group_vars").exists():
+        (tmp_path / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    within = ["env", f"CONTAINERS_REGISTRIES_CONF={settings['host_registries_conf']}"]
+    return play(playbook, inventory=str(REPOSITORY / "inventory/local.yml"), within=within, **settings)
+
+
+def test_images_are_pulled_by_digest_through_the_mirror_and_get_our_name(
+    tmp_path: Path, registry: Registry, settings: dict[str, Any]
+) -> None:
+    first = pull(tmp_path, settings)
+    assert first.ok, first.output
+    for image in references(registry):
+        assert machine.podman("image", "inspect", '--format={{join .RepoTags " "}}', image) == image
+    archives = {image.rpartition("/")[2].replace(":", "-") + ".tar.zst" for image in references(registry)}
+    assert {path.name for path in (tmp_path / "artifacts/images").iterdir()} == archives
+    second = pull(tmp_path, settings)
+    assert second.ok, second.output
+    assert second.changes == []
+
+
+def test_a_digest_that_the_registry_does_not_have_stops_the_run(tmp_path: Path, settings: dict[str, Any]) -> None:
+    wrong = settings["registry_digests"] | {"redis": "sha256:" + "0" * 64}
+    run = pull(tmp_path, settings | {"registry_digests": wrong})
+    assert not run.ok
+    assert "docker.io/library/redis@sha256:000" in run.reasons[-1]
+    assert "registry_mirror" in run.reasons[-1]
+
+
+def test_the_lock_pins_what_the_registry_has(tmp_path: Path, registry: Registry) -> None:
+    digests = tmp_path / "digests.yml"
+    variables: dict[str, Any] = {
+        "registry_mirror": f"http://{registry.address}",
+        "digests_file": str(digests),
+        "artifacts": {},
+    }
+    run = play("playbooks/lock.yml", **variables)
+    assert run.ok, run.output
+    assert yaml.safe_load(digests.read_text()) == {"registry_digests": registry.digests, "artifact_pins": {}}
