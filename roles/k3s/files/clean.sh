@@ -1,0 +1,139 @@
+#!/bin/bash
+# Ends what k3s started on this host and undoes what it did to the network. Prints a line for each thing that it removes, and
+# nothing where there is nothing to do. What is not k3s's is let be: each step asks for k3s's own marks.
+#
+#   clean.sh POD_NETWORK
+set -u
+pod_network=$1
+data=/var/lib/rancher/k3s
+
+# k3s brings its own ipset, and iptables where the host has none.
+PATH=$PATH:/usr/sbin:/sbin:$data/data/current/bin:$data/data/current/bin/aux
+
+have() { command -v "$1" >/dev/null; }
+
+# --- Processes: containers and what watches over them. A restart of k3s, and its end, let them live.
+
+descendants() {
+  local child
+  for child in $(ps -o pid= --ppid "$1"); do
+    echo "$child"
+    descendants "$child"
+  done
+}
+
+left_processes() {
+  local shim
+  for shim in $(pgrep --full "^$data/data/[^/]+/bin/|containerd-shim.* -address /run/k3s/"); do
+    echo "$shim"
+    descendants "$shim"
+  done
+  # Containers whose shim has died are known by their control group. On a host that is itself a pod, everything is in such a one.
+  if ! grep --quiet kubepods /proc/1/cgroup; then
+    grep --files-with-matches kubepods /proc/[0-9]*/cgroup 2>/dev/null | cut --delimiter=/ --fields=3
+  fi
+}
+
+for _ in $(seq 50); do
+  pids=$(left_processes | sort --unique)
+  [ -n "$pids" ] || break
+  for pid in $pids; do
+    kill -KILL "$pid" 2>/dev/null && echo "process $pid"
+  done
+  sleep 0.2
+done
+
+# --- Mounts, the deepest first. /var/lib/rancher and /var/lib/kubelet may be disks of the host's own: they stay.
+
+cut --delimiter=' ' --fields=5 /proc/self/mountinfo |
+  grep --extended-regexp "^(/run/k3s/|$data/|/var/lib/kubelet/|/run/netns/cni-)" |
+  sort --reverse | while read -r escaped; do
+    printf -v place '%b' "$escaped"
+    { umount "$place" 2>/dev/null || umount --lazy "$place"; } && echo "mount $place"
+  done
+
+# The kubelet mounts its directory onto itself where mounts of the host are not shared; beneath may be a disk.
+for _ in $(awk '$5 == "/var/lib/kubelet" && (seen++ || $4 == $5)' /proc/self/mountinfo | wc --lines | xargs seq); do
+  umount --lazy /var/lib/kubelet && echo 'mount /var/lib/kubelet'
+done
+for namespace in /run/netns/cni-*; do
+  [ -e "$namespace" ] && rm -f "$namespace" && echo "network namespace $namespace"
+done
+
+# --- What belonged to the containers: control groups, the runtime's state, sockets of the shims (Docker's are here too), addresses.
+
+if ! grep --quiet kubepods /proc/1/cgroup; then
+  find /sys/fs/cgroup -depth -type d -path '*/kubepods*' 2>/dev/null | while read -r group; do
+    rmdir "$group" 2>/dev/null && echo "control group $group"
+  done
+fi
+for socket in /run/containerd/s/*; do
+  if [ -S "$socket" ] && ! grep --quiet --fixed-strings "$socket" /proc/net/unix; then
+    rm -f "$socket" && echo "socket $socket"
+  fi
+done
+for state in /run/containerd/runc/k8s.io /var/lib/cni/networks/cbr0 /var/lib/cni/results /var/lib/cni/cache; do
+  [ -e "$state" ] && rm -rf "$state" && echo "$state"
+done
+# Directories that are empty now, unless a package brought them, or lets systemd make them.
+for directory in /run/containerd /run/netns /var/lib/cni /opt/containerd /usr/libexec/kubernetes; do
+  [ -d "$directory" ] || continue
+  dpkg --search "$directory" >/dev/null 2>&1 || grep --recursive --quiet --no-messages "$directory" /usr/lib/tmpfiles.d ||
+    find "$directory" -depth -type d -empty -print -delete
+done
+
+# --- Interfaces: the pods' ends of their cables go with the bridge they are plugged into.
+
+if have ip; then
+  for interface in $(ip -oneline link show master cni0 2>/dev/null | sed --regexp-extended 's/^[0-9]+: ([^:@]+).*/\1/') \
+    cni0 flannel.1 flannel-v6.1 flannel-wg flannel-wg-v6 kube-ipvs0 nodelocaldns; do
+    ip link show "$interface" >/dev/null 2>&1 && ip link delete "$interface" && echo "interface $interface"
+  done
+  # Ways to the pods of other nodes.
+  ip -4 route show root "$pod_network" | while read -r route; do
+    ip route delete "${route%% *}" && echo "route $route"
+  done
+fi
+
+# --- Packet filter. Within one transaction for each table: rules elsewhere that lead into k3s's chains or were made by flannel
+# go, then the chains. Rules and chains of others are not touched, their counters neither.
+
+ours='KUBE-|CNI-|FLANNEL-'
+removals() {
+  awk -v ours="^($ours)" '
+    /^\*/ { table = $0; n = 0; m = 0; next }
+    /^:/ { chain = substr($1, 2); if (chain ~ ours) chains[n++] = chain; next }
+    /^-A / {
+      if ($2 ~ ours) next
+      led = 0
+      for (i = 3; i < NF; i++) if (($i == "-j" || $i == "-g") && $(i + 1) ~ ours) led = 1
+      if (led || /--comment "(flanneld |kube-router netpol|rule to explicitly ACCEPT traffic that comply to network policies)/) { sub(/^-A/, "-D"); rules[m++] = $0 }
+      next
+    }
+    /^COMMIT/ {
+      if (n + m == 0) next
+      print table
+      for (i = 0; i < m; i++) print rules[i]
+      for (i = 0; i < n; i++) print "-F " chains[i]
+      for (i = 0; i < n; i++) print "-X " chains[i]
+      print "COMMIT"
+    }'
+}
+# The same rules show up under one name only; which one depends on what the host's iptables stands on.
+for tool in iptables ip6tables iptables-legacy ip6tables-legacy iptables-nft ip6tables-nft; do
+  have "$tool-save" || continue
+  batch=$("$tool-save" 2>/dev/null | removals)
+  [ -n "$batch" ] || continue
+  if "$tool-restore" --noflush <<<"$batch"; then
+    echo "$tool: $(grep --count '^-[DX]' <<<"$batch") rules and chains"
+  else
+    echo "$tool could not remove the rules of k3s" >&2
+    exit 1
+  fi
+done
+if have ipset; then
+  for set in $(ipset list -name 2>/dev/null | grep --extended-regexp '^(inet6:)?(KUBE-|kube-router-)'); do
+    ipset destroy "$set" && echo "set $set"
+  done
+fi
+exit 0
