@@ -1,5 +1,7 @@
 """The load test's commands: `run` is `baseline`, `drive`, `reconcile` and `report` in turn; `work` is a worker.
 
+`watch` runs beside `drive` where there is a cluster to watch.
+
 python3 -m loadgen run --directory DIR --target URL --users 100 ...
 python3 -m loadgen reconcile --directory DIR
 """
@@ -11,16 +13,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from course.settings import BadSetting
 from loadgen.settings import RunDirectory, Settings, write_json
+from loadgen.targets import parse_targets
 
 PATIENCE_S = 60
 """For how long databases that do not answer are tried again: they may just be starting anew."""
+
+WATCHER_ENDS_S = 30
+"""For how long the end of what watches the cluster is waited for: its question may be on its way."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,9 +49,31 @@ def run(options: argparse.Namespace) -> None:
     directory = RunDirectory(options.directory)
     write_json(directory.settings, _settings(options))
     for stage in ("baseline", "drive", "reconcile", "report"):
-        command = [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
-        if code := subprocess.run(command, check=False).returncode:
+        with _watching(options, stage):
+            code = subprocess.run(_command(stage, options), check=False).returncode
+        if code:
             sys.exit(code)
+
+
+@contextmanager
+def _watching(options: argparse.Namespace, stage: str) -> Iterator[None]:
+    """Watches the workloads while the load is driven; the run does not depend on it."""
+    if stage != "drive" or not options.kubeconfig:
+        yield
+        return
+    watcher = subprocess.Popen([*_command("watch", options), "--kubeconfig", str(options.kubeconfig)])
+    try:
+        yield
+    finally:
+        watcher.terminate()
+        try:
+            watcher.wait(WATCHER_ENDS_S)
+        except subprocess.TimeoutExpired:
+            watcher.kill()
+
+
+def _command(stage: str, options: argparse.Namespace) -> list[str]:
+    return [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
 
 
 def baseline(options: argparse.Namespace) -> None:
@@ -67,6 +96,13 @@ def drive(options: argparse.Namespace) -> None:
         run_load(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory)
     except NoLoad as problem:
         sys.exit(f"courseload: {problem}")
+
+
+def watch(options: argparse.Namespace) -> None:
+    """Watches the cluster's workloads until it gets SIGTERM."""
+    from loadgen.watch import watch as watch_workloads
+
+    watch_workloads(options.kubeconfig, RunDirectory(options.directory))
 
 
 def work(options: argparse.Namespace) -> None:
@@ -104,10 +140,19 @@ def report(options: argparse.Namespace) -> None:
         say(f"- {reason}")
 
 
-COMMANDS = {"run": run, "baseline": baseline, "drive": drive, "work": work, "reconcile": reconcile, "report": report}
+COMMANDS = {
+    "run": run,
+    "baseline": baseline,
+    "drive": drive,
+    "watch": watch,
+    "work": work,
+    "reconcile": reconcile,
+    "report": report,
+}
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    parse_targets(options.target)
     name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return Settings(
         run=f"{name}-{options.users}u-{secrets.token_hex(2)}",
@@ -124,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--master", required=True, help="host name or address of the master")
             continue
         sub.add_argument("--directory", type=Path, required=True, help="where the run's files are")
+        if name in ("run", "watch"):
+            help_text = "how to reach the cluster that is watched, as JSON"
+            sub.add_argument("--kubeconfig", type=Path, required=name == "watch", help=help_text)
         if name == "run":
             _add_settings(sub)
     return parser
@@ -131,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--target", required=True, help="what the notes are posted to, without /course")
+    add("--target", required=True, help="what the notes are posted to, without /course; several with commas")
     add("--users", type=int, required=True)
     add("--rate", type=float, required=True, help="requests per second and user; 0: as fast as answers come")
     add("--spawn-rate", type=float, required=True, help="how many users start in a second")

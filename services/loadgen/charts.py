@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 480, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 58
+LEGEND_ROW = 18
 MOST_POINTS = 240  # more would only draw over each other
 
 Points = Sequence[tuple[float, float | None]]
@@ -38,10 +39,10 @@ class Tick(NamedTuple):
 
 
 class Axis:
-    """A linear axis from 0 to `high`, or to the next tick above it."""
+    """A linear axis from 0 to `high`, or to the next tick above it, with ticks at whole numbers only if so asked."""
 
-    def __init__(self, high: float, to_tick: bool) -> None:
-        self._step = _round_step(high / 4)
+    def __init__(self, high: float, to_tick: bool, whole: bool = False) -> None:
+        self._step = math.ceil(_round_step(high / 4)) if whole else _round_step(high / 4)
         self._high = self._step * math.ceil(high / self._step - 1e-9) if to_tick else high
 
     def place(self, value: float) -> float:
@@ -79,7 +80,10 @@ class TailAxis:
 
 
 class Chart(NamedTuple):
-    """What is drawn: lines between two axes. `across` and `unit` say what the axes measure."""
+    """What is drawn: lines between two axes. `across` and `unit` say what the axes measure.
+
+    Lines that are `apart` lie that far above each other where their values are the same, so that none hides another.
+    """
 
     title: str
     across: str
@@ -88,12 +92,19 @@ class Chart(NamedTuple):
     limit: Limit | None
     horizontal: Axis | TailAxis
     vertical: Axis | LogAxis
+    apart: float = 0.0
 
 
 def over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the seconds of a run, from 0 up."""
     vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
     return _draw(Chart(title, "seconds", unit, lines, None, _seconds(lines), vertical))
+
+
+def counts_over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Whole numbers over the seconds of a run, often the same for several lines."""
+    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True, whole=True)
+    return _draw(Chart(title, "seconds", unit, lines, None, _seconds(lines), vertical, apart=3.5))
 
 
 def latency_over_time(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
@@ -138,15 +149,18 @@ def _values(lines: Sequence[Line], limit: Limit | None) -> list[float]:
 
 def _draw(chart: Chart) -> Markup:
     lines = [line for line in chart.lines if _values([line], None)]
-    drawn = [*_grid(chart.horizontal, chart.vertical), *_captions(chart)]
-    drawn += [_path(line, chart.horizontal, chart.vertical) for line in lines]
+    captions, height = _captions(chart)
+    drawn = [*_grid(chart.horizontal, chart.vertical), *captions]
+    for at, line in enumerate(lines):
+        above = chart.apart * (at - (len(lines) - 1) / 2)
+        drawn.append(_path(line, chart.horizontal, chart.vertical, above))
     if chart.limit:
         drawn.append(_limit(chart.limit, chart.vertical))
     return Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{title}. {values}"><title>{title}</title>{drawn}</svg>'
     ).format(
         w=WIDTH,
-        h=HEIGHT,
+        h=height,
         title=chart.title,
         values="; ".join(_describe(line, chart.unit) for line in lines),
         drawn=Markup("").join(drawn),
@@ -166,23 +180,29 @@ def _grid(horizontal: Axis | TailAxis, vertical: Axis | LogAxis) -> list[Markup]
     return drawn
 
 
-def _captions(chart: Chart) -> list[Markup]:
-    """The unit above the left axis, the legend below the chart."""
+def _captions(chart: Chart) -> tuple[list[Markup], float]:
+    """The unit above the left axis, the legend below the chart in as many rows as it needs, and the height with it."""
     drawn = [Markup('<text class="unit" x="{}" y="10">{}</text>').format(LEFT + 4, chart.unit)]
     drawn.append(Markup('<text class="unit end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, 252, chart.across))
-    x = LEFT
+    room = WIDTH - RIGHT - 7 * len(chart.across)
+    x, y = LEFT, 252
     for line in chart.lines:
-        drawn.append(Markup('<line class="{}" x1="{}" x2="{}" y1="248" y2="248"/>').format(line.style, x, x + 22))
-        drawn.append(Markup('<text x="{}" y="252">{}</text>').format(x + 27, line.name))
-        x += 44 + 7 * len(line.name)
-    return drawn
+        width = 27 + 7 * len(line.name)
+        if x > LEFT and x + width > room:
+            x, y = LEFT, y + LEGEND_ROW
+        drawn.append(
+            Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(line.style, x, x + 22, y - 4, y - 4)
+        )
+        drawn.append(Markup('<text x="{}" y="{}">{}</text>').format(x + 27, y, line.name))
+        x += width + 17
+    return drawn, y + 8
 
 
-def _path(line: Line, horizontal: Axis | TailAxis, vertical: Axis | LogAxis) -> Markup:
+def _path(line: Line, horizontal: Axis | TailAxis, vertical: Axis | LogAxis, above: float) -> Markup:
     """The line, in pieces where it has gaps; a piece of a single point is a dot."""
     drawn = []
     for gap, piece in groupby(line.points, key=lambda point: point[1] is None):
-        places = [(_x(horizontal.place(x)), _y(vertical.place(y))) for x, y in piece if y is not None]
+        places = [(_x(horizontal.place(x)), _y(vertical.place(y)) - above) for x, y in piece if y is not None]
         if len(places) == 1:
             drawn.append(Markup('<circle class="{} dot" cx="{}" cy="{}" r="2.5"/>').format(line.style, *places[0]))
         elif not gap:

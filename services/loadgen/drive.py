@@ -16,10 +16,11 @@ from loadgen.collector import Collector
 from loadgen.locustfile import NotePoster
 from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
-from loadgen.settings import REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
+from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
+from loadgen.workloads import replicas_now
 
 PORT = 5557
-STOP_TIMEOUT_S = int(REQUEST_TIMEOUT_S) + 2  # a request on its way may take its whole timeout to end
+STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
 CONNECT_S = 60
 SILENT_S = 5.0
 PROGRESS_S = 2.0
@@ -39,6 +40,10 @@ def work(master: str) -> None:
     events.init.fire(environment=environment, runner=runner, web_ui=None)
     runner.greenlet.join()
     events.quitting.fire(environment=environment)
+    # ZeroMQ sends in a thread of its own: a process that ends at once may take its last report with it.
+    connection = runner.client.socket
+    connection.close(linger=int(SILENT_S * 1000))
+    connection.context.term()
 
 
 def drive(settings: Settings, directory: RunDirectory) -> None:
@@ -102,7 +107,8 @@ class Drive:
             if now < next_line:
                 continue
             next_line += PROGRESS_S
-            say(line(self.collector, self.settings, self.runner.user_count, deadline - now))
+            replicas = replicas_now(self.directory)
+            say(line(self.collector, self.settings, self.runner.user_count, deadline - now, replicas))
             lost = self.collector.silent(now, SILENT_S)
             if len(lost) == self.settings.workers:
                 say("every worker is lost: the run ends here")

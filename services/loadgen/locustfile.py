@@ -3,6 +3,7 @@
 Plain Locust takes this file as well: `locust -f locustfile.py --host http://localhost:8080`.
 """
 
+import errno
 import re
 import time
 from typing import Any, cast
@@ -18,10 +19,12 @@ from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
 from course.ids import id_of
+from loadgen.connections import Connections
 from loadgen.keys import key_of, user_name
 from loadgen.pool import bodies, make_pool, place_in_pool
 from loadgen.recorder import Recorder
-from loadgen.settings import NO_ROUTE, REQUEST_TIMEOUT_S
+from loadgen.settings import CONNECT_TIMEOUT_S, GONE_S, NO_ROUTE, REQUEST_TIMEOUT_S
+from loadgen.targets import parse_targets
 
 GOLDEN_RATIO = 0.618033988749895
 PAUSE_PROBE_S = 0.02
@@ -67,12 +70,20 @@ class NotePoster(FastHttpUser):
     """Posts a note every `interval` seconds; when answers are late it catches up, and the delay counts as latency."""
 
     plan: Plan
-    network_timeout = connection_timeout = REQUEST_TIMEOUT_S
+    network_timeout = REQUEST_TIMEOUT_S
+    connection_timeout = CONNECT_TIMEOUT_S
     default_headers = {"Content-Type": "application/json"}  # noqa: RUF012 - an instance variable to Locust
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        agent = self.client.client
+        agent.clientpool = Connections(**agent.clientpool.client_args)
 
     def on_start(self) -> None:
         number = self.plan.next_user()
         self.name = user_name(self.plan.worker, number)
+        self.targets = parse_targets(self.host or "")
+        self.at = (number + self.plan.worker) % len(self.targets)
         self.asking: bytes | None = None
         # Spread the users' phases evenly, however many there are: steps of the golden ratio never bunch up.
         phase = number * GOLDEN_RATIO % 1 * self.plan.interval
@@ -97,19 +108,23 @@ class NotePoster(FastHttpUser):
         recorder.attempts[self.name] += 1
         self.asking = note_id = id_of(key)
         body = self.plan.bodies[place_in_pool(note_id, len(self.plan.bodies))]
+        asked = time.perf_counter()
         with self.client.post(
-            "/course",
+            f"{self.targets[self.at]}/course",
             data=body,  # type: ignore[arg-type]  # bytes are what goes out, whatever the signature says
             headers={"Idempotency-Key": key},
             context={"note_id": note_id},
             catch_response=True,
         ) as answer:
             answer.request_meta["name"] = route_of(answer)
-            answer.request_meta["response_time"] = (time.perf_counter() - self.due) * 1000
-            if kind := failure_of(answer, note_id):
+            now = time.perf_counter()
+            answer.request_meta["response_time"] = (now - self.due) * 1000
+            if kind := failure_of(answer, note_id, now - asked):
                 answer.failure(NoAnswer(kind))
             else:
                 answer.success()
+        if not answer.status_code:  # no answer at all: the next note goes to the next target
+            self.at = (self.at + 1) % len(self.targets)
         self.asking = None
 
     def on_stop(self) -> None:
@@ -135,12 +150,13 @@ def route_of(answer: ResponseContextManager) -> str:
     return route if ROUTE.fullmatch(route) else NO_ROUTE
 
 
-def failure_of(answer: ResponseContextManager, note_id: bytes) -> str | None:
+def failure_of(answer: ResponseContextManager, note_id: bytes, waited_s: float) -> str | None:
     """Why an answer is no acknowledgement of the note, or None when it is one."""
     if not answer.status_code:
-        return _no_answer(answer.__dict__["error"])  # as Locust's stand-in for an answer carries it
+        return _no_answer(answer.__dict__["error"], waited_s)  # as Locust's stand-in for an answer carries it
     if answer.status_code != 201:
-        return f"HTTP {answer.status_code}"
+        may_come_back = answer.status_code == 503 and "retry-after" in (answer.headers or {})
+        return f"HTTP {answer.status_code}{', with Retry-After' if may_come_back else ''}"
     if route_of(answer) == NO_ROUTE:
         return "201 without X-Route"
     try:
@@ -150,10 +166,16 @@ def failure_of(answer: ResponseContextManager, note_id: bytes) -> str | None:
     return None if acknowledged == note_id else "201 with another id than the Idempotency-Key's"
 
 
-def _no_answer(error: Exception) -> str:
+def _no_answer(error: Exception, waited_s: float) -> str:
     error = getattr(error, "original", error)  # geventhttpclient wraps what it might have tried again
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ETIMEDOUT:  # the kernel's; a timeout of ours has no number
+        return f"connection lost: the host was silent for {GONE_S:.0f} s"
     if isinstance(error, TimeoutError):
-        return f"no answer within {REQUEST_TIMEOUT_S:.0f} s"
+        connected = waited_s >= REQUEST_TIMEOUT_S / 2  # waiting for an answer never ends sooner
+        return f"no answer within {REQUEST_TIMEOUT_S:.0f} s" if connected else "no connection: the host is silent"
+    if number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return "no route to the host"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, (ConnectionResetError, BrokenPipeError, HTTPConnectionClosed)):

@@ -1,6 +1,7 @@
 """The line that tells how a run is going, while it goes."""
 
 import time
+from collections.abc import Mapping
 
 from loadgen.collector import Collector
 from loadgen.latency import latency_of
@@ -12,8 +13,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def line(collector: Collector, settings: Settings, users: int, left_s: float) -> str:
-    """Users, requests a second, p99, failures, the routes' shares since the last line, and the time left."""
+def line(
+    collector: Collector, settings: Settings, users: int, left_s: float, replicas: Mapping[str, int] | None = None
+) -> str:
+    """Users, requests a second, p99, failures, the routes' shares since the last line, replicas, and the time left."""
     now = time.time()
     interval = collector.next_interval(now)
     requests = sum(interval.requests.values())
@@ -24,9 +27,10 @@ def line(collector: Collector, settings: Settings, users: int, left_s: float) ->
         f"p99 {latency_of(interval.histogram).p99:,.0f} ms" if requests else "p99 -",
         f"{collector.failures:,} failed",
         shares(interval.requests, list(settings.weights)),
-        f"{minutes(left_s)} left",
     ]
-    return " | ".join(parts)
+    if known := [f"{route} {replicas[route]}" for route in settings.weights if replicas and route in replicas]:
+        parts.append(f"replicas {' '.join(known)}")
+    return " | ".join([*parts, f"{minutes(left_s)} left"])
 
 
 def shares(requests: dict[str, int], routes: list[str]) -> str:

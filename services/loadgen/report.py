@@ -7,32 +7,41 @@ import msgspec
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from loadgen.charts import Limit, Line, distribution, latency_over_time, number, over_time, thin
+from loadgen.charts import (
+    Limit,
+    Line,
+    Points,
+    counts_over_time,
+    distribution,
+    latency_over_time,
+    number,
+    over_time,
+    thin,
+)
 from loadgen.collector import Load, SecondRow
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
 from loadgen.summary import Summary, summarise
 from loadgen.verdict import judge, most_common_errors
+from loadgen.workloads import Workloads, WorkloadSecond, read_why_unwatched, read_workloads
 
-STYLES = ("line-1", "line-2", "line-3", "line-4")
-
-
-class WorkloadSecond(msgspec.Struct):
-    """One workload at one second of the run."""
-
-    second: int
-    replicas: int
-    cpu_cores: float
+STYLES = ("line-1", "line-2", "line-3", "line-4", "line-5", "line-6")
+GAP_S = 8
+"""Workloads are looked at every other second: when this much is missing between two looks, the line has a gap."""
 
 
 class Data(msgspec.Struct):
-    """Everything behind the report. `workloads` is there when the platform watched them."""
+    """Everything behind the report. `workloads` are there when the platform watched them.
+
+    `unwatched` is a sentence on what could not be watched.
+    """
 
     summary: Summary
     settings: Settings
     load: Load
     previous: Summary | None
-    workloads: dict[str, list[WorkloadSecond]]
+    workloads: Workloads
+    unwatched: str
 
 
 def write_report(directory: RunDirectory) -> Summary:
@@ -66,11 +75,9 @@ def _gather(directory: RunDirectory) -> Data:
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
     reconciliation = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation)
-    summary = summarise(settings, load, reconciliation, judge(settings, load, reconciliation))
-    workloads: dict[str, list[WorkloadSecond]] = {}
-    if directory.workloads.exists():
-        workloads = msgspec.json.decode(directory.workloads.read_bytes(), type=dict[str, list[WorkloadSecond]])
-    return Data(summary, settings, load, _previous(directory), workloads)
+    workloads = read_workloads(directory)
+    summary = summarise(settings, load, reconciliation, judge(settings, load, reconciliation), workloads)
+    return Data(summary, settings, load, _previous(directory), workloads, read_why_unwatched(directory))
 
 
 def _previous(directory: RunDirectory) -> Summary | None:
@@ -112,16 +119,39 @@ def _charts(data: Data) -> list[tuple[str, str, Markup]]:
     if data.workloads:
         replicas = _workload_lines(data.workloads, lambda row: row.replicas)
         cpu = _workload_lines(data.workloads, lambda row: row.cpu_cores)
-        charts.append(("Replicas", "How many of each workload ran.", over_time("Replicas", "replicas", replicas)))
-        charts.append(("CPU by workload", "Of all its replicas.", over_time("CPU by workload", "cores", cpu)))
+        charts.append(
+            (
+                "Replicas",
+                "How many of each workload were ready. Lines of the same number lie side by side.",
+                counts_over_time("Replicas", "replicas", replicas),
+            )
+        )
+        charts.append(
+            (
+                "CPU by workload",
+                "Of all its replicas, as measured some seconds before.",
+                over_time("CPU by workload", "cores", cpu),
+            )
+        )
     return charts
 
 
-def _workload_lines(workloads: dict[str, list[WorkloadSecond]], value: Callable[[WorkloadSecond], float]) -> list[Line]:
+def _workload_lines(workloads: Workloads, value: Callable[[WorkloadSecond], float | None]) -> list[Line]:
+    """A line for each workload; the routes have the styles that they have in the other charts."""
     return [
-        Line(name, STYLES[at % len(STYLES)], thin([(row.second, value(row)) for row in rows], worst=True))
-        for at, (name, rows) in enumerate(workloads.items())
+        Line(name, STYLES[at % len(STYLES)], thin(_with_gaps([(row.second, value(row)) for row in rows]), worst=True))
+        for at, (name, rows) in enumerate(workloads.items(), start=1)
     ]
+
+
+def _with_gaps(points: Points) -> Points:
+    """The points, and one without a value wherever some are missing."""
+    filled: list[tuple[float, float | None]] = []
+    for second, value in points:
+        if filled and second - filled[-1][0] > GAP_S:
+            filled.append((filled[-1][0] + 1, None))
+        filled.append((second, value))
+    return filled
 
 
 def _users(series: Sequence[SecondRow]) -> list[Line]:
@@ -228,6 +258,10 @@ def _write_csv(directory: RunDirectory, data: Data) -> None:
     write_csv(directory.path / "errors.csv", ["route", "kind", "count"], errors)
     curves = ((route, *point) for route, detail in data.load.routes.items() for point in detail.distribution)
     write_csv(directory.path / "latency.csv", ["route", "percentile", "ms"], curves)
+    if data.workloads:
+        seen = ((name, row) for name, rows in data.workloads.items() for row in rows)
+        cells = ((row.second, name, row.replicas, row.cpu_cores) for name, row in seen)
+        write_csv(directory.path / "workloads.csv", ["second", "workload", "replicas", "cpu_cores"], cells)
 
 
 def _series_row(row: SecondRow, routes: Iterable[str]) -> list[object]:

@@ -9,12 +9,21 @@ import msgspec
 REQUEST_TIMEOUT_S = 10.0
 """How long a user waits for an answer before it counts the request as failed."""
 
+CONNECT_TIMEOUT_S = 2.0
+"""How long a connection may take to be made: a host that is switched off refuses nothing."""
+
+GONE_S = 5.0
+"""For how long the host at the other end of a connection may leave unconfirmed that it got what it was sent."""
+
 NO_ROUTE = "no route"
 """The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the load test. `rate` is requests per second and user, 0 for as fast as answers come."""
+    """One run of the load test. `rate` is requests per second and user, 0 for as fast as answers come.
+
+    `target` is a base URL, or several with commas between them.
+    """
 
     run: str
     target: str
@@ -42,6 +51,8 @@ class RunDirectory:
         self.reconciliation = path / "reconciliation.json"
         self.previous = path / "previous.json"
         self.workloads = path / "workloads.json"
+        self.replicas = path / "replicas.json"  # as they are now, for the progress
+        self.unwatched = path / "unwatched.txt"  # why the workloads could not be watched
         self.summary = path / "summary.json"
         self.data = path / "data.json"
         self.report = path / "report.html"

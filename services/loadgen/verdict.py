@@ -7,6 +7,7 @@ import msgspec
 from loadgen.collector import Load, WorkerRow
 from loadgen.reconcile import Reconciled, Reconciliation
 from loadgen.settings import NO_ROUTE, Settings
+from loadgen.targets import parse_targets
 
 SATURATED_CPU = 0.90
 SILENT_S = 5.0
@@ -40,7 +41,8 @@ def failure_ratio(load: Load) -> float:
 
 def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation) -> Iterator[str]:
     if not reconciliation.mongodb.acknowledged:
-        yield f"No note was acknowledged: check that {settings.target}/course answers, and run site.yml if it does not."
+        target = parse_targets(settings.target)[0]
+        yield f"No note was acknowledged: check that {target}/course answers, and run site.yml if it does not."
     yield from _of_database("MongoDB", reconciliation.mongodb, "documents were stored that no request accounts for")
     yield from _of_database("Redis's counters", reconciliation.redis, "notes too many were counted")
 

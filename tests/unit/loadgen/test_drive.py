@@ -2,9 +2,14 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -37,12 +42,22 @@ def start():
 
 
 @pytest.fixture
-def run(start, settings, directory):
+def fake(start):
+    """A function that starts a fake of the system and returns its base URL."""
+
+    def start_fake(*options):
+        process = start(HERE / "fake_courses.py", 0, *options, stdout=subprocess.PIPE)
+        return f"http://127.0.0.1:{process.stdout.readline().strip()}"
+
+    return start_fake
+
+
+@pytest.fixture
+def run(start, fake, settings, directory):
     """A function that drives the fake for some seconds, and returns the load and the worker that made it."""
 
-    def run_load(*fake_options, users=20, rate=5, duration_s=2, kill_worker_after=None):
-        fake = start(HERE / "fake_courses.py", 0, *fake_options, stdout=subprocess.PIPE)
-        target = f"http://127.0.0.1:{fake.stdout.readline().strip()}"
+    def run_load(*fake_options, others=(), users=20, rate=5, duration_s=2, kill_worker_after=None):
+        target = ",".join([fake(*fake_options), *others])
         changes = {"target": target, "users": users, "rate": rate, "spawn_rate": 100, "duration_s": duration_s}
         write_json(directory.settings, msgspec.structs.replace(settings, **changes))
         worker = start("-m", "loadgen", "work", "--master", "127.0.0.1")
@@ -105,3 +120,64 @@ def test_a_worker_that_is_killed_is_lost_and_the_run_still_ends(run):
     assert load.requests > 0
     assert set(load.lost_attempts) >= {"0-1", "0-20"}
     assert load.ended_at - load.started_at < 15
+
+
+@contextmanager
+def switched_off() -> Iterator[str]:
+    """A target that takes no connection and refuses none, like a host that is gone."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        waiting = [socket.socket() for _ in range(4)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield address_of(server)
+        for client in waiting:
+            client.close()
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """A target at which nothing listens."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield address_of(server)
+
+
+@contextmanager
+def resetting() -> Iterator[str]:
+    """A target that resets each connection as soon as it is made."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=reset_all, args=[server], daemon=True).start()
+        yield address_of(server)
+
+
+def reset_all(server):
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            return
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+
+
+def address_of(server):
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_users_spread_over_all_targets_and_go_on_until_one_answers(run, directory):
+    with switched_off() as first, refusing() as second, resetting() as third:
+        load, _ = run(others=[first, second, third], duration_s=4)
+    # Five of the users begin at each target. Who gets no answer loses that request and goes on with the next one.
+    assert load.errors == {
+        NO_ROUTE: {
+            "no connection: the host is silent": 5,
+            "connection refused": 5 + 5,
+            "connection closed before the answer": 5 + 5 + 5,
+        }
+    }
+    assert load.requests == pytest.approx(20 * 5 * 4, rel=0.15)
+    unknown = directory.unknown.read_bytes()
+    ids = unknown + b"".join(directory.acknowledged(route).read_bytes() for route in ("relay", "direct"))
+    different = {ids[at : at + 12] for at in range(0, len(ids), 12)}
+    assert len(different) == load.requests, "each note has a key of its own, whichever target it went to"

@@ -1,6 +1,7 @@
 """The report: one page that needs nothing beside it, says what was found, and survives odd runs."""
 
 import csv
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -111,6 +112,63 @@ def test_workloads_are_charted_when_the_platform_watched_them(report, directory)
     write_json(directory.workloads, {"relay": rows})
     _, page = report()
     assert "CPU by workload" in page.text
+    assert len(list(csv.DictReader((directory.path / "workloads.csv").open()))) == 5
+
+
+def watched(*replicas, cpu_cores=0.5):
+    return [{"second": 2 * at, "replicas": count, "cpu_cores": cpu_cores} for at, count in enumerate(replicas) if count]
+
+
+def test_the_range_of_a_routes_replicas_is_in_the_summary_and_on_the_page(report, directory):
+    write_json(directory.workloads, {"relay": watched(1, 2, 3), "direct": watched(2, 2, 2), "ledger": watched(1)})
+    summary, page = report()
+    assert {name: route.replicas for name, route in summary.routes.items()} == {"relay": (1, 3), "direct": (2, 2)}
+    assert "1–3" in page.text
+
+
+def test_without_a_cluster_there_are_no_replicas_to_tell(report):
+    summary, page = report()
+    assert summary.routes["relay"].replicas is None
+    assert "Replicas" not in page.text
+
+
+def test_why_workloads_were_not_watched_stands_on_the_page_and_in_the_data(report, directory):
+    directory.unwatched.write_text("The API <never> answered.")
+    _, page = report()
+    assert "The API <never> answered." in page.text
+    assert msgspec.json.decode(directory.data.read_bytes())["unwatched"] == "The API <never> answered."
+
+
+def test_every_workload_has_a_line_of_its_own(report, directory):
+    names = ["relay", "direct", "ledger", "mongodb", "redis"]
+    write_json(directory.workloads, {name: watched(1, 1, 1) for name in names})
+    report()
+    chart = next(svg for svg in charts_of(directory) if svg.findtext("title") == "Replicas")
+    lines = chart.findall("polyline")
+    assert len({line.get("class") for line in lines}) == len(names)
+    assert len({line.get("points") for line in lines}) == len(names), "equal numbers do not hide each other"
+    legend = {text.text: (float(text.get("x")), float(text.get("y"))) for text in chart.findall("text")}
+    assert all(x + 7 * len(name) < 480 for name, (x, _) in legend.items() if name in names), "the legend has room"
+    assert float(chart.get("viewBox").split()[3]) > max(y for _, y in legend.values())
+
+
+def test_a_workload_that_was_not_seen_for_a_while_has_a_gap(report, directory):
+    write_json(directory.workloads, {"relay": watched(1, 1, 0, 0, 0, 0, 0, 2, 2)})
+    report()
+    chart = next(svg for svg in charts_of(directory) if svg.findtext("title") == "Replicas")
+    assert len(chart.findall("polyline")) == 2
+
+
+def test_a_workload_whose_cpu_nobody_measured_has_no_line_of_it(report, directory):
+    write_json(directory.workloads, {"relay": watched(1, 1, cpu_cores=None)})
+    report()
+    chart = next(svg for svg in charts_of(directory) if svg.findtext("title") == "CPU by workload")
+    assert chart.findall("polyline") == []
+
+
+def charts_of(directory):
+    svgs = re.findall(r"<svg.*?</svg>", directory.report.read_text(), re.DOTALL)
+    return [ElementTree.fromstring(svg) for svg in svgs]  # noqa: S314 - it is ours
 
 
 def test_the_series_is_there_as_csv(report, directory):
@@ -128,6 +186,13 @@ def test_every_chart_is_well_formed_and_has_a_title():
         root = ElementTree.fromstring(svg)  # noqa: S314 - it is ours
         assert root.findtext("title") == "A & B"
         assert root.get("role") == "img"
+
+
+@pytest.mark.parametrize("high", [1, 3, 10, 11])
+def test_an_axis_of_whole_numbers_has_no_others(high):
+    texts = [tick.text for tick in Axis(high, to_tick=True, whole=True).ticks()]
+    assert all(text.isdigit() for text in texts)
+    assert int(texts[-1]) >= high
 
 
 @pytest.mark.parametrize("high", [0.3, 1, 7, 99, 100, 12345])

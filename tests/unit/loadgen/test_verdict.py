@@ -36,6 +36,13 @@ def worker(**fields):
     return {"workers": [msgspec.structs.replace(HEALTHY.workers[0], **fields)]}
 
 
+def test_a_run_without_any_note_names_one_place_to_look_at(settings):
+    nodes = msgspec.structs.replace(settings, target="http://10.0.0.1:30080,http://10.0.0.2:30080")
+    found = msgspec.structs.replace(FOUND, mongodb=Reconciled(0, 0, 0, 0, 0))
+    (told,) = judge(nodes, HEALTHY, found).reasons
+    assert told.startswith("No note was acknowledged: check that http://10.0.0.1:30080/course answers")
+
+
 def test_a_healthy_run_passes(settings):
     verdict = judge(settings, HEALTHY, FOUND)
     assert (verdict.verdict, verdict.reasons) == ("pass", [])
