@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 from helpers import machine
 from helpers.machine import REPOSITORY
-from lab import release
+from lab import judges, release
 
 RESULTS = REPOSITORY / "tests/results"
 BARE_HOST = "bare_host"  # the marker of tests that want a machine on which nothing is installed
@@ -228,6 +228,7 @@ def system(result: Result) -> None:
 
 def lab(result: Result) -> None:
     # What is built once takes minutes, and pytest would keep its progress to itself.
+    judges.build()
     release.build()
     pytest("lab", result)
 

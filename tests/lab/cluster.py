@@ -56,9 +56,10 @@ def run(host: Host, command: str, *, content: bytes | None = None, seconds: floa
 
 
 def write(host: Host, path: str, content: str | bytes, mode: str = "0600") -> None:
+    """Writes a file in one step, also where it is a program that runs."""
     raw = content.encode() if isinstance(content, str) else content
-    place = shlex.quote(path)
-    run(host, f"mkdir -p $(dirname {place}) && cat > {place} && chmod {mode} {place}", content=raw)
+    place, new = shlex.quote(path), shlex.quote(f"{path}.new")
+    run(host, f"mkdir -p $(dirname {place}) && cat > {new} && chmod {mode} {new} && mv {new} {place}", content=raw)
 
 
 def install(host: Host, release: Release) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
 import subprocess
 import time
@@ -34,6 +35,8 @@ GROUPS = ("servers", "agents", "ops", "load")
 PREFIX = "lab-"  # not courseload-: that is the system's own
 ADDRESS = "courseload.lab.address"  # a container's label
 BOOT_S = 60
+SYSCTL = Path("/proc/sys")
+KERNEL_BEFORE = CACHE / "kernel.json"
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -43,16 +46,25 @@ PACKAGES = (
     # what k3s carries within itself, and its stand-in takes from the host
     *("conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables", "runc"),
     # what the system's hosts install: a lab host reaches no mirror
-    *("aardvark-dns", "catatonit", "debian-archive-keyring", "mmdebstrap", "netavark", "podman"),
+    *("aardvark-dns", "catatonit", "debian-archive-keyring", "mmdebstrap", "netavark", "nftables", "podman"),
+    # what tests need there: a clock that is wrong, a registry of images
+    *("docker-registry", "faketime"),
 )
 # These would wait for what a lab host does not have, or run what k3s runs itself.
 NO_SERVICES = (
     "containerd",
+    "docker-registry",
     "podman",
     "podman-auto-update.timer",
     "podman-restart",
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
+)
+# What hosts may set in the machine's kernel, because k3s wants it so, and `down` sets back.
+KERNEL = (
+    *("kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom"),
+    *("kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys"),
+    *("fs/inotify/max_user_instances", "fs/inotify/max_user_watches"),
 )
 VOLUMES = ("/var/lib/rancher", "/var/lib/containers", "/var/lib/kubelet")  # an overlay does not lie on an overlay
 
@@ -69,10 +81,12 @@ class Host:
 
 
 def read(inventory: Path) -> list[Host]:
-    """The hosts of an inventory; raises ValueError, with what to mend, for one that the lab cannot make."""
+    """The hosts of an inventory, but for this machine; raises ValueError, with what to mend, for one that cannot be."""
     manager = InventoryManager(loader=DataLoader(), sources=[str(inventory)])
     found = []
     for name, entry in sorted(manager.hosts.items()):
+        if entry.vars.get("ansible_connection") == "local":
+            continue
         address = str(entry.vars.get("ansible_host", ""))
         groups = tuple(group for group in GROUPS if group in {parent.name for parent in entry.get_groups()})
         if not address or ipaddress.ip_address(address) not in SUBNET:
@@ -89,18 +103,19 @@ def up(hosts: Sequence[Host]) -> None:
     settle()
     image = host_image()
     make_keys()
+    remember_kernel()
     if not network_exists():
         podman("network", "create", "--internal", "--disable-dns", f"--subnet={SUBNET}", f"--label={LABEL}", NETWORK)
-    present = {name: entry["State"] for entry in containers() for name in entry["Names"]}
+    states = {name: entry["State"] for entry in containers() for name in entry["Names"]}
     for host in hosts:
-        if host.container not in present:
+        if host.container not in states:
             create(host, image)
-        elif present[host.container] != "running":
+        elif states[host.container] != "running":
             podman("start", host.container)
     step_in()
     for host in hosts:
         wait_until_booted(host)
-    know(hosts)
+    know()
 
 
 def step_in() -> None:
@@ -121,22 +136,50 @@ def down() -> None:
     if network_exists():
         podman("network", "rm", NETWORK)
     remove_cgroups()
+    restore_kernel()
     for path in SSH.glob("*"):
         path.unlink()
 
 
+def remove(name: str) -> None:
+    """Removes one host and what belongs to it, as if its machine were given away."""
+    container = find(name).container
+    podman("rm", "--force", "--time=0", "--volumes", container)
+    podman("volume", "rm", "--force", *(volume_of(container, path) for path in VOLUMES))
+
+
+def power_off(host: Host) -> None:
+    """Ends a host at once, as a power cut does; its files stay."""
+    podman("kill", host.container)
+
+
+def power_on(host: Host) -> None:
+    """Starts a host that is off; returns when systemd is done."""
+    podman("start", host.container)
+    wait_until_booted(host)
+
+
 def find(name: str) -> Host:
-    """A host that is up, by its name; raises ValueError where there is none."""
-    for entry in containers():
-        if PREFIX + name in entry["Names"]:
-            return Host(name, str(entry["Labels"][ADDRESS]), ())
+    """A host that is there, by its name; raises ValueError where there is none."""
+    for host in present():
+        if host.name == name:
+            return host
     raise ValueError(f"no host {name} is up: `bin/lab status` lists them, `bin/lab up` makes them")
 
 
+def present() -> list[Host]:
+    """All hosts that were made, whatever inventory they are of; their groups are not known."""
+    return [
+        Host(name.removeprefix(PREFIX), str(entry["Labels"][ADDRESS]), ())
+        for entry in containers()
+        for name in entry["Names"]
+    ]
+
+
 def create(host: Host, image: str) -> None:
-    mounts = [f"--volume={host.container}{path.replace('/', '-')}:{path}" for path in VOLUMES]
+    mounts = [f"--volume={volume_of(host.container, path)}:{path}" for path in VOLUMES]
     for path in VOLUMES:
-        podman("volume", "create", f"--label={LABEL}", host.container + path.replace("/", "-"))
+        podman("volume", "create", f"--label={LABEL}", volume_of(host.container, path))
     podman(
         *("run", "--detach", f"--name={host.container}", f"--hostname={host.name}", f"--label={LABEL}"),
         f"--label={ADDRESS}={host.address}",
@@ -148,6 +191,10 @@ def create(host: Host, image: str) -> None:
     podman("exec", host.container, "mkdir", "--mode=0700", "--parents", "/root/.ssh")
     podman("cp", f"{SSH / 'id_ed25519.pub'}", f"{host.container}:/root/.ssh/authorized_keys")
     podman("exec", host.container, "chown", "root:root", "/root/.ssh/authorized_keys")
+
+
+def volume_of(container: str, path: str) -> str:
+    return container + path.replace("/", "-")
 
 
 def wait_until_booted(host: Host) -> None:
@@ -170,6 +217,20 @@ def inside(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
     return attempt("exec", host.container, *command)
 
 
+def remember_kernel() -> None:
+    """Writes down, for `down`, what the kernel's settings were before there was a host."""
+    if not KERNEL_BEFORE.exists():
+        values = {name: (SYSCTL / name).read_text().strip() for name in KERNEL if (SYSCTL / name).exists()}
+        KERNEL_BEFORE.write_text(json.dumps(values))
+
+
+def restore_kernel() -> None:
+    if KERNEL_BEFORE.exists():
+        for name, value in json.loads(KERNEL_BEFORE.read_text()).items():
+            (SYSCTL / name).write_text(value)
+        KERNEL_BEFORE.unlink()
+
+
 def make_keys() -> None:
     """Makes the key that people and playbooks come in with."""
     SSH.mkdir(parents=True, exist_ok=True)
@@ -180,10 +241,11 @@ def make_keys() -> None:
         subprocess.run(command, check=True)
 
 
-def know(hosts: Sequence[Host]) -> None:
-    """Writes down the hosts' own keys, so that nobody has to be asked whether to trust them."""
-    keys = {host: inside(host, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[:2] for host in hosts}
-    (SSH / "known_hosts").write_text("".join(f"{host.address} {' '.join(key)}\n" for host, key in keys.items()))
+def know() -> None:
+    """Writes down the keys of all hosts that are up, so that nobody has to be asked whether to trust them."""
+    keys = {host: inside(host, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[:2] for host in present()}
+    lines = [f"{host.address} {' '.join(key)}\n" for host, key in keys.items() if key]
+    (SSH / "known_hosts").write_text("".join(lines))
 
 
 def ssh_command(host: Host, *command: str) -> list[str]:

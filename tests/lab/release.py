@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,10 @@ from pathlib import Path
 from lab.paths import CACHE, LAB, REPOSITORY
 
 SOURCE = LAB / "k3s"
+NEWEST = re.findall(r"k8s\.io/kubernetes (v1[\d.]+)", (SOURCE / "go.mod").read_text())[0]
+# An upgrade begins somewhere: earlier patch releases of Kubernetes are built from the same source and from these sums.
+SUMS = {path.stem: path for path in (LAB / "releases").glob("*.sum")}
+EARLIER = "v1.34.3+k3s1"
 GO = REPOSITORY / "requirements/go.txt"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
@@ -31,6 +36,8 @@ PACKAGED = {
 PAUSE = "docker.io/rancher/mirrored-pause:3.6"
 PROBE = "localhost/courseload-lab/probe:1"
 PROGRESS_S = 15
+
+content_hash = runpy.run_path(str(REPOSITORY / "plugins/filter/content_hash.py"))["content_hash"]
 
 
 @dataclass(frozen=True)
@@ -57,16 +64,18 @@ class Release:
         return self.directory / "probe.tar.zst"
 
 
-def build() -> Release:
-    """The release, built on first use (about 9 minutes on 2 cores); raises RuntimeError."""
-    kubernetes = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (SOURCE / "go.mod").read_text())
-    assert kubernetes
-    version = f"{kubernetes[1]}+k3s1"
-    release = Release(CACHE / "releases" / f"{version}-{content_hash()}", version)
+def build(version: str = NEWEST) -> Release:
+    """A release, such as v1.34.3+k3s1, built on first use; raises RuntimeError, and ValueError for an unknown one."""
+    kubernetes = version.partition("+")[0]
+    if kubernetes not in {NEWEST, *SUMS}:
+        raise ValueError(f"there is no {version} to build, only {', '.join(sorted({NEWEST, *SUMS}))}")
+    version = f"{kubernetes}+k3s1"
+    made_of = content_hash([str(path) for path in (GO, SOURCE, SUMS.get(kubernetes)) if path], PACKAGED)
+    release = Release(CACHE / "releases" / f"{version}-{made_of}", version)
     if release.checksums.exists():
         return release
-    print(f"building k3s {version} (once, about 9 minutes on 2 cores)", flush=True)
-    work = release.directory.with_suffix(".unfinished")
+    print(f"building k3s {version} (once; the first of all takes about 9 minutes on 2 cores)", flush=True)
+    work = release.directory.with_name(f"{release.directory.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     compile_all(work, version)
@@ -76,16 +85,20 @@ def build() -> Release:
     return release
 
 
-def content_hash() -> str:
-    """Twelve hexadecimal digits that change when anything does that a release is made of."""
-    digest = hashlib.sha256(GO.read_bytes() + repr(PACKAGED).encode())
-    for path in sorted(path for path in SOURCE.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(SOURCE)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+def write_modules(work: Path, kubernetes: str) -> Path:
+    """Writes go.mod and go.sum for a release of Kubernetes, whose parts have its version with v0; returns go.mod."""
+    module = (SOURCE / "go.mod").read_text()
+    for major in ("v1", "v0"):
+        module = module.replace(NEWEST.replace("v1", major, 1), kubernetes.replace("v1", major, 1))
+    sums = (SOURCE / "go.sum").read_text() + (SUMS[kubernetes].read_text() if kubernetes in SUMS else "")
+    (work / "go.mod").write_text(module)
+    (work / "go.sum").write_text(sums)
+    return work / "go.mod"
 
 
 def compile_all(work: Path, version: str) -> None:
     major, minor = re.findall(r"\d+", version)[:2]
+    modules = f"-modfile={write_modules(work, version.partition('+')[0])}"
     known = "k8s.io/component-base/version"
     values = {
         f"{known}.gitVersion": version,
@@ -95,16 +108,10 @@ def compile_all(work: Path, version: str) -> None:
         "main.metricsServerVersion": PACKAGED["metrics-server"][1],
     }
     named = " ".join(f"-X {name}={value}" for name, value in values.items())
-    go(
-        work,
-        "build",
-        f"-ldflags=-s -w {named}",
-        "-o",
-        str(Release(work, version).binary),
-        ".",
-        about="Kubernetes and etcd",
-    )
-    go(work, "build", "-ldflags=-s -w", "-o", f"{work}/", "./cmd/...", about="pause, probe and airgap")
+    program = str(Release(work, version).binary)
+    flags = f"-ldflags=-s -w {named}"
+    go(work, "build", modules, flags, "-o", program, ".", about=f"Kubernetes {version} and etcd")
+    go(work, "build", modules, "-ldflags=-s -w", "-o", f"{work}/", "./cmd/...", about="pause, probe and airgap")
     for name, (module, at) in PACKAGED.items():
         go(work, "install", "-ldflags=-s -w", f"{module}@{at}", about=f"{name} {at}")
 
@@ -148,8 +155,8 @@ def pack(release: Release) -> None:
     images = {PAUSE: "pause"} | {f"docker.io/rancher/{name}": program for name, program in packaged_images().items()}
     airgap(work, release.images, images)
     airgap(work, release.probe, {PROBE: "probe"})
-    for program in ("airgap", "pause", "probe", *PACKAGED):
-        (work / program).unlink()
+    for file in ("airgap", "pause", "probe", *PACKAGED, "go.mod", "go.sum"):
+        (work / file).unlink()
     files = (release.binary, release.images)
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     release.checksums.write_text("".join(sums))

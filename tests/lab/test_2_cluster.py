@@ -79,6 +79,30 @@ ONLY_GUESTS = """
 NO_WAY_OUT = "{podSelector: {matchLabels: {app: visitor}}, policyTypes: [Egress]}"
 
 
+VOLUMES = "/var/lib/rancher/k3s/storage"
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: keeper}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+"""
+KEEPER = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: keeper}}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {{runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001}}
+  containers:
+    - name: probe
+      image: {PROBE}
+      imagePullPolicy: Never
+      args: [serve, ":8080"]
+      volumeMounts: [{{name: data, mountPath: /srv/data}}]
+  volumes: [{{name: data, persistentVolumeClaim: {{claimName: keeper}}}}]
+"""
+
+
 @pytest.fixture(scope="module")
 def cluster(server: Host, agents: list[Host], built: Release, kubectl: Kubectl) -> list[Host]:
     """One server, with two agents; returns the hosts."""
@@ -295,6 +319,35 @@ def reaches(kubectl: Kubectl, pod: str, url: str) -> bool:
         return False
 
 
+def test_a_volume_outlives_its_pod_and_goes_with_its_claim(cluster: list[Host], kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", content=CLAIM)
+    make_keeper(kubectl)
+    kubectl.execute("keeper", "/probe", "write", "/srv/data/note", "kept")
+    kubectl("delete", "pod/keeper", seconds=90)
+    make_keeper(kubectl)
+    assert kubectl.execute("keeper", "/probe", "read", "/srv/data/note") == "kept"
+    name = kubectl.get("pod", "keeper")["spec"]["nodeName"]
+    node = next(host for host in cluster if host.name == name)
+    volume = kubectl.get("persistentvolumeclaim", "keeper")["spec"]["volumeName"]
+    assert run(node, f"ls {VOLUMES}").split() == [f"{volume}_default_keeper"]
+    kubectl("delete", "pod/keeper", "persistentvolumeclaim/keeper", seconds=90)
+    eventually("its directory is gone", lambda: run(node, f"ls {VOLUMES}") == "", 30)
+    eventually("the volume is gone", lambda: kubectl.get("persistentvolumes")["items"] == [], 30)
+
+
+def make_keeper(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", content=KEEPER)
+    kubectl("wait", "--for=condition=Ready", "pod/keeper", "--timeout=60s", seconds=90)
+
+
+def test_a_pod_is_reached_through_the_api(cluster: list[Host], probes: dict[str, str], kubectl: Kubectl) -> None:
+    pod = probes[cluster[1].name]
+    forward = f"timeout 20 k3s kubectl port-forward pod/{pod} 18080:8080 >/dev/null"
+    ask = "curl --silent --show-error --fail --retry 10 --retry-delay 1 --retry-connrefused http://127.0.0.1:18080"
+    assert run(cluster[0], f"{forward} & {ask}; kill %1").strip() == pod
+    assert kubectl("logs", pod) == ""
+
+
 def test_secrets_are_encrypted_in_the_datastore(cluster: list[Host], kubectl: Kubectl) -> None:
     server = cluster[0]
     kubectl("create", "secret", "generic", "hidden", f"--from-literal=value={SECRET}")
@@ -328,6 +381,24 @@ def test_pods_outlive_a_restart_of_their_nodes_service(
     eventually("every node is Ready", lambda: kubectl.ready_nodes() == names, READY_S)
     after = kubectl.get("pod", probes[agent.name])["status"]["containerStatuses"][0]
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], before["restartCount"])
+
+
+def test_another_binary_and_a_restart_change_a_nodes_version_and_no_pod(
+    cluster: list[Host], probes: dict[str, str], kubectl: Kubectl, built: Release, earlier: Release
+) -> None:
+    agent = cluster[1]
+    before = kubectl.get("pod", probes[agent.name])["status"]["containerStatuses"][0]
+    for release in (earlier, built):
+        install(agent, release)
+        run(agent, "systemctl restart k3s-agent", seconds=120)
+        eventually(f"it is Ready with {release.version}", partial(runs, kubectl, agent.name, release.version), READY_S)
+    after = kubectl.get("pod", probes[agent.name])["status"]["containerStatuses"][0]
+    assert (after["containerID"], after["restartCount"]) == (before["containerID"], before["restartCount"])
+
+
+def runs(kubectl: Kubectl, node: str, version: str) -> bool:
+    found = kubectl.get("node", node)["status"]["nodeInfo"]["kubeletVersion"]
+    return bool(found == version) and node in kubectl.ready_nodes()
 
 
 def test_a_host_that_was_off_comes_back_with_its_pods(

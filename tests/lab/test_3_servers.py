@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from lab import hosts
@@ -20,7 +22,7 @@ INVENTORY = LAB / "three-servers.yml"
 def trio(before: Traces, built: Release) -> dict[str, Host]:
     """Three servers and an agent, on hosts of their own."""
     hosts.down()
-    found = {host.name: host for host in hosts.read(INVENTORY)}
+    found = {host.name: host for host in hosts.read(INVENTORY) if {"servers", "agents"} & set(host.groups)}
     hosts.up(list(found.values()))
     for host in found.values():
         install(host, built)
@@ -56,6 +58,22 @@ def test_a_secret_is_readable_through_another_server(trio: dict[str, Host]) -> N
     Kubectl(trio["server1"])("create", "secret", "generic", "shared", "--from-literal=value=ours")
     found = Kubectl(trio["server3"])("get", "secret", "shared", "--output=jsonpath={.data.value}")
     assert found == "b3Vycw=="
+
+
+def test_a_server_whose_node_is_deleted_loses_its_vote_and_may_join_anew(trio: dict[str, Host]) -> None:
+    gone, others = trio["server3"], Kubectl(trio["server1"])
+    run(gone, "systemctl stop k3s")
+    others("delete", "node", gone.name)
+    eventually("etcd has forgotten it", partial(has_forgotten, trio["server1"], trio["server2"], name=gone.name), 60)
+    run(gone, "systemctl start k3s || systemctl stop k3s", seconds=120)
+    assert "etcd ended" in run(gone, "journalctl --no-pager --unit k3s --lines 50")
+    run(gone, "rm -r /var/lib/rancher/k3s/server/db && systemctl start k3s", seconds=180)
+    eventually("it is back", lambda: others.ready_nodes() == set(trio), READY_S)
+
+
+def has_forgotten(*servers: Host, name: str) -> bool:
+    line = f"etcd has forgotten {name}"
+    return any(line in run(server, "journalctl --no-pager --unit k3s") for server in servers)
 
 
 def test_the_api_goes_on_without_the_first_server_and_takes_it_back(trio: dict[str, Host]) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from helpers.machine import run
+from lab.hosts import KERNEL, SYSCTL
 from lab.podman import CGROUPS, podman
 
 Traces = dict[str, set[str]]
@@ -21,6 +22,7 @@ def find() -> Traces:
         "routes": set(run("ip", "-4", "route", "show", "table", "all").splitlines()),
         "interfaces": {link["ifname"] for link in json.loads(run("ip", "-json", "link"))},
         "packet filter": set(run("iptables-save").splitlines()) - {""},
+        "settings of the kernel": {f"{name}={(SYSCTL / name).read_text().strip()}" for name in KERNEL},
         "cgroups": {str(path) for path in CGROUPS.glob("*/**/") if path.is_dir()},
         "processes": set(filter(None, map(command, Path("/proc").glob("[0-9]*")))),
     }

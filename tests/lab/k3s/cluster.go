@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
+	"slices"
+	"strings"
 )
 
 // cluster is what all of its members have to agree about.
@@ -37,6 +40,16 @@ func clusterOf(s settings) (cluster, error) {
 	}
 	c.DNS = s.text("cluster-dns", nth(c.ServiceCIDR, 10))
 	return c, nil
+}
+
+// exemptFromProxy lets nothing within the cluster go through a proxy, as k3s does. The hosts' own addresses are for NO_PROXY.
+func (c cluster) exemptFromProxy() {
+	exempt := strings.Split(os.Getenv("NO_PROXY")+","+os.Getenv("no_proxy"), ",")
+	exempt = append(exempt, ".svc", "."+c.Domain, c.PodCIDR, c.ServiceCIDR)
+	slices.Sort(exempt)
+	exempt = slices.DeleteFunc(slices.Compact(exempt), func(name string) bool { return name == "" })
+	_ = os.Unsetenv("no_proxy")
+	_ = os.Setenv("NO_PROXY", strings.Join(exempt, ","))
 }
 
 // nth is an address of a network: 10.43.0.10 is the tenth of 10.43.0.0/16.

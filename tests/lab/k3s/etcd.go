@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
+	"log"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,11 +16,17 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 )
 
 const (
 	etcdTimeout = 10 * time.Second
 	slowRequest = time.Second // from which on etcd's log tells of it
+	// forgetTimeout is how long a server whose node was deleted is tried to be removed; later it may have joined anew.
+	forgetTimeout = time.Minute
 )
 
 // store is the cluster's datastore: etcd, within this process. It listens on loopback, and, where other servers may join,
@@ -73,10 +80,14 @@ func (s store) start(p *processes, server string) error {
 		member.Close()
 		p.running.Done()
 	})
+	go func() {
+		<-member.Server.StopNotify()
+		p.fail(s.ended("its log says why"))
+	}()
 	select {
 	case <-member.Server.ReadyNotify():
 	case err := <-member.Err():
-		return fmt.Errorf("etcd: %w", err)
+		return s.ended(err)
 	case <-p.context.Done():
 		return context.Cause(p.context)
 	}
@@ -84,6 +95,10 @@ func (s store) start(p *processes, server string) error {
 		return s.promote(p.context, server, uint64(member.Server.MemberID()))
 	}
 	return nil
+}
+
+func (s store) ended(reason any) error {
+	return fmt.Errorf("etcd ended (%v): if this server's node was deleted, it joins anew without %s", reason, s.directory)
 }
 
 func (s store) exists() bool {
@@ -131,7 +146,7 @@ func (s store) promote(ctx context.Context, server string, id uint64) error {
 
 // ask puts a question to the etcd of a server until it is answered.
 func (s store) ask(ctx context.Context, server, what string, question func(context.Context, *clientv3.Client) error) error {
-	configuration, err := s.clientTLS()
+	configuration, err := s.transport().ClientConfig()
 	if err != nil {
 		return err
 	}
@@ -147,8 +162,44 @@ func (s store) ask(ctx context.Context, server, what string, question func(conte
 	})
 }
 
-func (s store) clientTLS() (*tls.Config, error) {
-	return s.transport().ClientConfig()
+// forget takes the vote of servers whose nodes are deleted, as k3s does: else each would count as one that is off.
+func (s store) forget(p *processes, client *kubernetes.Clientset) {
+	factory := informers.NewSharedInformerFactory(client, 0)
+	_, _ = factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		DeleteFunc: func(object any) {
+			if missed, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = missed.Obj
+			}
+			if node, ok := object.(*corev1.Node); ok {
+				go s.forgetOne(p.context, node.Name)
+			}
+		},
+	})
+	factory.Start(p.context.Done())
+}
+
+func (s store) forgetOne(ctx context.Context, name string) {
+	limited, cancel := context.WithTimeout(ctx, forgetTimeout)
+	defer cancel()
+	err := s.ask(limited, "127.0.0.1", "etcd to forget "+name, func(ctx context.Context, client *clientv3.Client) error {
+		listed, err := client.MemberList(ctx)
+		if err != nil {
+			return err
+		}
+		for _, known := range listed.Members {
+			if known.Name != name {
+				continue // an agent, or one that another server was quicker with
+			}
+			if _, err := client.MemberRemove(ctx, known.ID); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+				return err
+			}
+			log.Printf("etcd has forgotten %s, whose node was deleted", name)
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		log.Printf("etcd has not forgotten %s, whose node was deleted: %v", name, err)
+	}
 }
 
 func address(host, port string) string {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -28,48 +27,22 @@ const (
 	chainPrefix  = "KUBE-POD-FW-"
 	// allowed is the mark of a packet that a policy lets pass, for as long as one pod's rules look at it.
 	allowed = "0x20000/0x20000"
-	// together are the changes that are written at once.
-	together = 200 * time.Millisecond
 )
 
 // enforce keeps this node's packet filter as the NetworkPolicies say, for the pods that run here. What passes between a
 // pod and its own node is let be: kubelet has to ask whether pods are ready.
 func enforce(p *processes, client *kubernetes.Clientset, own node) {
 	factory := informers.NewSharedInformerFactory(client, 0)
-	changed := make(chan struct{}, 1)
-	note := func() {
-		select {
-		case changed <- struct{}{}:
-		default: // it is known already
-		}
-	}
 	pods, namespaces := factory.Core().V1().Pods(), factory.Core().V1().Namespaces()
 	policies := factory.Networking().V1().NetworkPolicies()
-	for _, informer := range []cache.SharedIndexInformer{pods.Informer(), namespaces.Informer(), policies.Informer()} {
-		_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { note() },
-			UpdateFunc: func(any, any) { note() },
-			DeleteFunc: func(any) { note() },
-		})
-	}
-	factory.Start(p.context.Done())
+	watched := []cache.SharedIndexInformer{pods.Informer(), namespaces.Informer(), policies.Informer()}
 	filter := filter{node: own.name}
-	p.every(together, "network policies", func(ctx context.Context) error {
-		factory.WaitForCacheSync(ctx.Done())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
+	onChange(p, "network policies", factory, watched, func(ctx context.Context) error {
 		// The cache lists what is there; it does not fail.
 		filter.pods, _ = pods.Lister().List(labels.Everything())
 		filter.namespaces, _ = namespaces.Lister().List(labels.Everything())
 		filter.policies, _ = policies.Lister().List(labels.Everything())
-		err := filter.apply(ctx)
-		if err != nil {
-			note()
-		}
-		return err
+		return filter.apply(ctx)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -52,7 +53,22 @@ func nodeOf(s settings) (node, error) {
 	if net.ParseIP(n.ip).To4() == nil {
 		return n, fmt.Errorf("node-ip is %q, and has to be one IPv4 address", n.ip)
 	}
+	if name := s.text("flannel-iface", ""); name != "" && !hasInterface(name, n.ip) {
+		return n, fmt.Errorf("flannel-iface is %q, and the stand-in connects pods over the interface that has %s", name, n.ip)
+	}
 	return n, nil
+}
+
+func hasInterface(name, ip string) bool {
+	found, err := net.InterfaceByName(name)
+	if err != nil {
+		return false
+	}
+	addresses, err := found.Addrs()
+	return err == nil && slices.ContainsFunc(addresses, func(address net.Addr) bool {
+		network, ok := address.(*net.IPNet)
+		return ok && network.IP.String() == ip
+	})
 }
 
 func runAgent(s settings) error {
@@ -95,6 +111,7 @@ func startNode(p *processes, s settings, own node, server string, t token, api s
 	if err != nil {
 		return err
 	}
+	joined.Cluster.exemptFromProxy()
 	if api == address("127.0.0.1", balancerPort) {
 		if err := balance(p, first); err != nil {
 			return err
@@ -132,13 +149,14 @@ func startNode(p *processes, s settings, own node, server string, t token, api s
 	if err := connect(p, client, own, joined.Cluster); err != nil {
 		return err
 	}
+	watching, err := clientFor(kubeconfigOf("k3s-controller"), 0)
+	if err != nil {
+		return err
+	}
 	if joined.Cluster.NetworkPolicy {
-		watching, err := clientFor(kubeconfigOf("k3s-controller"), 0)
-		if err != nil {
-			return err
-		}
 		enforce(p, watching, own)
 	}
+	provide(p, watching, own)
 	notify("READY=1")
 	return nil
 }
@@ -209,7 +227,7 @@ config_path = %q
 	if err := os.WriteFile(containerdConfig, []byte(configuration), 0o600); err != nil {
 		return err
 	}
-	p.start(programsDirectory+"/containerd", "containerd", "--config", containerdConfig, "--log-level", "warn")
+	p.startWith(containerdEnvironment(), programsDirectory+"/containerd", "containerd", "--config", containerdConfig, "--log-level", "warn")
 	return until(p.context, "containerd", func(context.Context) error {
 		connection, err := net.Dial("unix", containerdSocket)
 		if err != nil {
@@ -217,6 +235,17 @@ config_path = %q
 		}
 		return connection.Close()
 	})
+}
+
+// containerdEnvironment is this program's, in which CONTAINERD_HTTP_PROXY and its like go before HTTP_PROXY.
+func containerdEnvironment() []string {
+	environment := os.Environ()
+	for _, variable := range os.Environ() {
+		if own, ok := strings.CutPrefix(variable, "CONTAINERD_"); ok {
+			environment = append(environment, own)
+		}
+	}
+	return environment
 }
 
 // linkPrograms puts the host's programs where k3s unpacks its own: there others add network plugins, and look for processes.

@@ -44,6 +44,7 @@ var options = map[string]option{
 	"disable":                     {list, "server"},
 	"disable-network-policy":      {flag, "server"},
 	"flannel-backend":             {text, "server"},
+	"flannel-iface":               {text, ""},
 	"kube-apiserver-arg":          {list, "server"},
 	"kube-controller-manager-arg": {list, "server"},
 	"kube-scheduler-arg":          {list, "server"},

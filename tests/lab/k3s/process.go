@@ -42,13 +42,18 @@ func newProcesses() *processes {
 
 // start runs a program until it ends or everything does; its own name comes first in the arguments.
 func (p *processes) start(path string, arguments ...string) {
+	p.startWith(os.Environ(), path, arguments...)
+}
+
+// startWith does so in another environment.
+func (p *processes) startWith(environment []string, path string, arguments ...string) {
 	p.running.Add(1)
 	go func() {
 		defer p.running.Done()
 		// The kernel kills a child when the thread that started it ends, so that one has to stay.
 		runtime.LockOSThread()
 		command := exec.CommandContext(p.context, path)
-		command.Args = arguments
+		command.Args, command.Env = arguments, environment
 		command.Stdout, command.Stderr = os.Stdout, os.Stderr
 		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }

@@ -77,6 +77,7 @@ func runServer(s settings) error {
 }
 
 func startServer(p *processes, s settings, own cluster, node node, skip []string) error {
+	own.exemptFromProxy()
 	given, err := s.secret("token")
 	if err != nil {
 		return err
@@ -128,6 +129,13 @@ func startServer(p *processes, s settings, own cluster, node node, skip []string
 		return err
 	}
 	deploy(p, own, node, skip)
+	if own.Etcd {
+		watching, err := clientFor(kubeconfigFile, 0)
+		if err != nil {
+			return err
+		}
+		etcd.forget(p, watching)
+	}
 	t := token{hash: hashOf(mustRead(keys.server.path + ".crt")), user: "server", secret: secrets["server"]}
 	return startNode(p, s, node, address(node.ip, apiPort), t, address("127.0.0.1", apiPort))
 }

@@ -1,8 +1,10 @@
-// Command probe is the program of the lab's test pods: it serves its host's name, and tells what it reaches.
+// Command probe is the program of the lab's test pods: it serves its host's name, tells what it reaches, and keeps files.
 //
 //	probe serve ADDRESS    answers HTTP requests with the pod's name
 //	probe get URL          prints the answer
 //	probe lookup NAME      prints the addresses
+//	probe write FILE TEXT  writes a file that only its user can read
+//	probe read FILE        prints it
 package main
 
 import (
@@ -13,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -27,8 +30,8 @@ func main() {
 }
 
 func run(arguments []string) error {
-	if len(arguments) != 2 {
-		return errors.New("serve ADDRESS, get URL or lookup NAME")
+	if len(arguments) < 2 {
+		return errors.New("serve ADDRESS, get URL, lookup NAME, read FILE or write FILE TEXT")
 	}
 	switch arguments[0] {
 	case "serve":
@@ -44,6 +47,12 @@ func run(arguments []string) error {
 		defer response.Body.Close()
 		_, err = io.Copy(os.Stdout, response.Body)
 		return err
+	case "read":
+		content, err := os.ReadFile(arguments[1])
+		_, _ = os.Stdout.Write(content)
+		return err
+	case "write":
+		return os.WriteFile(arguments[1], []byte(strings.Join(arguments[2:], " ")), 0o600)
 	case "lookup":
 		limited, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -1,0 +1,116 @@
+"""What the workloads become on both platforms, rendered as the playbooks do it, without a host or a cluster."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helpers.machine import REPOSITORY
+from helpers.playbook import play
+
+IMAGE_SOURCES = ("packages", "registry")
+
+# Other weights than the defaults, so that they can only have come from here.
+ROUTES = {"relay": 70, "direct": 30}
+
+SERVERS = {"server1": "192.0.2.11", "server2": "192.0.2.12", "server3": "192.0.2.13"}
+INVENTORY: dict[str, Any] = {
+    "all": {
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "children": {
+            "servers": {"hosts": {name: {"host_address": address} for name, address in SERVERS.items()}},
+            "agents": {"hosts": {"agent1": {"host_address": "192.0.2.21"}}},
+            "ops": {"hosts": {"ops1": {"host_address": "192.0.2.31"}}},
+            "load": {"hosts": {"load1": {"host_address": "192.0.2.41"}}},
+        },
+    }
+}
+
+# Both platforms in one run, and a file for each: starting Ansible and its modules takes longer than rendering.
+RENDER = """\
+- name: Render as pods
+  hosts: ops
+  gather_facts: false
+  vars: {{repository_root: {repository}, platform: pods}}
+  vars_files: [{repository}/roles/workload/vars/main.yml]
+  tasks:
+    - name: Render
+      ansible.builtin.copy:
+        content: "{{{{ rendered | to_json }}}}"
+        dest: "{directory}/pods.json"
+        mode: "0600"
+      vars:
+        rendered:
+          workloads: "{{{{ workloads }}}}"
+          images: "{{{{ images_needed | map('extract', image_references) }}}}"
+          pods: >-
+            {{%- set texts = {{}} -%}}
+            {{%- for name in workloads -%}}
+            {{%- set known = {{'workload_name': name, 'workload_spec': workloads[name]}} -%}}
+            {{%- set text = lookup('ansible.builtin.template', 'pod.yml.j2', template_vars=known) -%}}
+            {{%- set _ = texts.update({{name: text}}) -%}}
+            {{%- endfor -%}}
+            {{{{ texts }}}}
+
+- name: Render for a cluster
+  hosts: ops
+  gather_facts: false
+  vars: {{repository_root: {repository}, platform: k3s, workload_names: "{{{{ workloads | list }}}}"}}
+  vars_files: [{repository}/roles/workload/vars/main.yml]
+  tasks:
+    - name: Render
+      ansible.builtin.copy:
+        content: "{{{{ rendered | to_json }}}}"
+        dest: "{directory}/cluster.json"
+        mode: "0600"
+      vars:
+        rendered:
+          images: "{{{{ images_for_cluster | map('extract', image_references) }}}}"
+          objects: "{{{{ namespaces + __workload_definitions + access }}}}"
+        namespaces: "{{{{ lookup('ansible.builtin.template', 'namespaces.yml.j2') | from_yaml_all | select }}}}"
+        access: "{{{{ lookup('ansible.builtin.template', access_file) | from_yaml_all | select }}}}"
+        access_file: "{repository}/roles/locust/templates/access.yml.j2"
+"""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    workloads: dict[str, Any]  # the description that the manifests come from
+    pods: dict[str, str]  # what Podman gets for each workload
+    images_for_pods: set[str]  # those that are brought to Podman
+    objects: list[dict[str, Any]]  # what a cluster gets, in the order in which it gets it
+    images_for_cluster: set[str]  # those that are brought to its nodes
+
+    @property
+    def cluster(self) -> str:
+        """The objects as one text."""
+        return yaml.safe_dump_all(self.objects)
+
+    def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
+        """The objects of some kinds."""
+        return [found for found in self.objects if found["kind"] in kinds]
+
+
+def render(directory: Path, image_source: str, seed: int = 1) -> Rendered:
+    """Renders everything, with an empty directory to work in; Python orders sets by the seed."""
+    playbook, inventory = directory / "render.yml", directory / "inventory.yml"
+    playbook.write_text(RENDER.format(repository=REPOSITORY, directory=directory))
+    inventory.write_text(yaml.safe_dump(INVENTORY))
+    # Where Ansible looks for the variables and the templates of a playbook.
+    (directory / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    (directory / "templates").symlink_to(REPOSITORY / "roles/workload/templates")
+    within = ["env", f"PYTHONHASHSEED={seed}"]
+    run = play(playbook, inventory=str(inventory), within=within, image_source_chosen=image_source, routes=ROUTES)
+    assert run.ok, run.output
+    pods, cluster = (json.loads((directory / f"{platform}.json").read_text()) for platform in ("pods", "cluster"))
+    return Rendered(
+        workloads=pods["workloads"],
+        pods=pods["pods"],
+        images_for_pods=set(pods["images"]),
+        objects=cluster["objects"],
+        images_for_cluster=set(cluster["images"]),
+    )

@@ -1,0 +1,331 @@
+"""The cluster of the inventory: from bare hosts to serving, what stops it, and what it can be relied on for."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from helpers.playbook import Play
+from lab import hosts
+from lab.cluster import Kubectl, RemoteError, eventually, run
+from lab.hosts import Host
+from lab.paths import INVENTORY, LAB
+from lab.release import Release
+from lab.system import (
+    NAMESPACE,
+    Workload,
+    assert_nothing_lost,
+    described,
+    load_test,
+    node_of,
+    one_pod,
+    replicas,
+)
+from lab.system import run as playbook
+from lab.traces import Traces
+
+ROUTES = ("relay", "direct")
+LARGER = LAB / "larger.yml"
+
+# Enough for the routes' containers to use half of the CPU that three of them ask for.
+LOAD_USERS, LOAD_RATE = 200, 10
+
+STRANGER = """\
+apiVersion: v1
+kind: Pod
+metadata: {{name: stranger, labels: {{app: stranger}}}}
+spec:
+  automountServiceAccountToken: false
+  securityContext: {{runAsNonRoot: true, runAsUser: 10001, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+    - name: stranger
+      image: {image}
+      imagePullPolicy: Never
+      command: [sleep, "600"]
+      securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+"""
+
+# What a reset may have forgotten: each line that it prints is a trace.
+LEAVINGS = r"""
+ps -e -o args= | grep -E 'k3s|containerd|kube|conmon|courseload|locust' | grep -v grep
+cut -d ' ' -f 5 /proc/self/mountinfo | grep -E 'k3s|kubelet/|/cni-|rancher/'
+ip -o link show | grep -oE '(cni|flannel|veth|podman)[^:@]*'
+iptables-save | grep -E 'KUBE|CNI|flannel|NETAVARK'
+ip route show | grep -E '10\.4[23]\.'
+nft list tables | grep courseload
+ls -d /etc/rancher /etc/courseload /var/lib/courseload /usr/local/bin/k3s /run/k3s /run/flannel /var/lib/cni 2>/dev/null
+ls /etc/systemd/system | grep -E 'k3s|courseload'
+find /var/lib/rancher /var/lib/kubelet -mindepth 1
+true
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(before: Traces) -> dict[str, Host]:
+    """Bare hosts of the default inventory."""
+    hosts.down()
+    wanted = hosts.read(INVENTORY)
+    hosts.up(wanted)
+    return {host.name: host for host in wanted}
+
+
+@pytest.fixture(scope="module")
+def kubectl(fleet: dict[str, Host]) -> Kubectl:
+    return Kubectl(fleet["server1"])
+
+
+@pytest.fixture(scope="module")
+def site(fleet: dict[str, Host], earlier: Release) -> Play:
+    """The whole system, on bare hosts, with the earlier of the two releases."""
+    done = playbook("site.yml", release=earlier)
+    assert done.ok, done.output[-8000:]
+    return done
+
+
+def stopped(done: Play, *words: str) -> None:
+    """A run that stopped with a sentence that has these words, and changed nothing."""
+    assert not done.ok, done.output[-4000:]
+    said = " ".join(done.reasons)
+    assert all(word in said for word in words), said or done.output[-4000:]
+    assert done.changes == []
+
+
+def test_a_check_on_bare_hosts_passes(fleet: dict[str, Host], earlier: Release) -> None:
+    done = playbook("site.yml", "--check", release=earlier)
+    assert done.ok, done.output[-4000:]
+    assert run(fleet["agent1"], "ls /etc/rancher /usr/local/bin").split() == ["/etc/rancher:", "/usr/local/bin:"] or (
+        "k3s" not in run(fleet["agent1"], "ls /usr/local/bin")
+    )
+
+
+@contextmanager
+def temporarily(host: Host, change: str, undo: str) -> Iterator[None]:
+    run(host, change)
+    try:
+        yield
+    finally:
+        run(host, undo)
+
+
+def test_two_hosts_of_one_name_are_refused(fleet: dict[str, Host], earlier: Release) -> None:
+    with temporarily(fleet["agent2"], "hostname agent1", "hostname agent2"):
+        stopped(playbook("playbooks/hosts.yml", release=earlier), "agent1", "agent2", "name")
+
+
+def test_a_clock_that_is_off_by_minutes_is_refused(fleet: dict[str, Host], earlier: Release, tmp_path: Path) -> None:
+    wrapper = '#!/bin/sh\nexec faketime -f +5m /usr/bin/python3 "$@"\n'
+    run(
+        fleet["agent2"],
+        f"printf %s {shlex.quote(wrapper)} > /usr/local/bin/python-ahead; chmod 755 /usr/local/bin/python-ahead",
+    )
+    try:
+        inventory = tmp_path / "ahead.yml"
+        inventory.write_text("agents: {hosts: {agent2: {ansible_python_interpreter: /usr/local/bin/python-ahead}}}\n")
+        done = playbook("playbooks/hosts.yml", "-i", str(inventory), release=earlier)
+    finally:
+        run(fleet["agent2"], "rm /usr/local/bin/python-ahead")
+    stopped(done, "agent2", "clock")
+
+
+def test_a_host_that_is_off_is_named(fleet: dict[str, Host], earlier: Release) -> None:
+    hosts.power_off(fleet["load2"])
+    try:
+        stopped(playbook("playbooks/hosts.yml", release=earlier), "load2", fleet["load2"].address)
+    finally:
+        hosts.power_on(fleet["load2"])
+
+
+def test_control_groups_of_the_old_kind_are_refused_for_a_kubernetes_that_cannot_use_them(
+    fleet: dict[str, Host], earlier: Release
+) -> None:
+    if "cgroup2fs" in run(fleet["server1"], "stat -fc %T /sys/fs/cgroup"):
+        pytest.skip("this machine has cgroup v2, which every Kubernetes can use")
+    stopped(playbook("playbooks/hosts.yml", release=Release(earlier.directory, "v1.35.4+k3s1")), "cgroup")
+
+
+def test_a_download_with_another_checksum_is_refused(fleet: dict[str, Host], earlier: Release, tmp_path: Path) -> None:
+    for file in (earlier.binary, earlier.images):
+        (tmp_path / file.name).symlink_to(file)
+    sums = earlier.checksums.read_text()
+    (tmp_path / earlier.checksums.name).write_text(sums.replace(sums[:8], "0" * 8))
+    done = playbook("playbooks/cluster.yml", release=Release(tmp_path, "v1.34.99+k3s1"))
+    stopped(done, "k3s", "0" * 8)
+
+
+def test_bare_hosts_become_a_system_that_serves(site: Play, fleet: dict[str, Host], kubectl: Kubectl) -> None:
+    assert kubectl.ready_nodes() == {name for name, host in fleet.items() if {"servers", "agents"} & set(host.groups)}
+
+
+def test_a_second_run_changes_nothing(site: Play, earlier: Release) -> None:
+    again = playbook("site.yml", release=earlier)
+    assert again.ok, again.output[-4000:]
+    assert again.changes == []
+
+
+def test_a_check_of_what_is_there_changes_nothing(site: Play, earlier: Release) -> None:
+    done = playbook("site.yml", "--check", release=earlier)
+    assert done.ok, done.output[-4000:]
+    assert done.changes == []
+
+
+def reaches(kubectl: Kubectl, pod: str, namespace: str, host: str, port: int) -> bool:
+    program = f"import socket; socket.create_connection(({host!r}, {port}), 2)"
+    try:
+        kubectl("exec", f"--namespace={namespace}", pod, "--", "python3", "-c", program, seconds=30)
+    except RemoteError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def workloads(site: Play) -> dict[str, Workload]:
+    """The workloads by name, as group_vars describes them."""
+    return described()
+
+
+def test_every_workload_is_reached_by_its_callers_and_by_nobody_else(
+    workloads: dict[str, Workload], kubectl: Kubectl
+) -> None:
+    pods = {name: one_pod(kubectl, name, workload.namespace) for name, workload in workloads.items()}
+    python = [name for name in workloads if workloads[name].image == "services"]
+    found = {
+        (caller, callee)
+        for caller in python
+        for callee, workload in workloads.items()
+        if caller != callee
+        and reaches(kubectl, pods[caller], NAMESPACE, f"{callee}.{workload.namespace}", workload.port)
+    }
+    assert found == {(caller, callee) for caller in python for callee in workloads[caller].calls}
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, "default"])
+def test_a_pod_that_nobody_knows_reaches_no_workload(
+    namespace: str, workloads: dict[str, Workload], kubectl: Kubectl
+) -> None:
+    image = kubectl.get("deployment", "relay", f"--namespace={NAMESPACE}")["spec"]["template"]["spec"]["containers"][0][
+        "image"
+    ]
+    kubectl("apply", f"--namespace={namespace}", "-f", "-", content=STRANGER.format(image=image))
+    try:
+        kubectl(
+            "wait", f"--namespace={namespace}", "--for=condition=Ready", "pod/stranger", "--timeout=60s", seconds=90
+        )
+        reached = {
+            name
+            for name, workload in workloads.items()
+            if reaches(kubectl, "stranger", namespace, f"{name}.{workload.namespace}", workload.port)
+        }
+    finally:
+        kubectl("delete", f"--namespace={namespace}", "pod/stranger", "--now", seconds=90)
+    assert reached <= {"ingress"}, "the ingress alone is open to everyone"
+
+
+def test_a_load_test_scales_the_routes_out_and_they_come_back(site: Play, earlier: Release, kubectl: Kubectl) -> None:
+    most: dict[str, int] = dict.fromkeys(ROUTES, 0)
+    with load_test(earlier, users=LOAD_USERS, rate=LOAD_RATE, duration="150s", slo_p99_ms=10_000) as test:
+        while test.process.poll() is None:
+            for route in ROUTES:
+                most[route] = max(most[route], replicas(kubectl, route))
+            time.sleep(2)
+        summary, data = test.summary(), test.data()
+    assert most == dict.fromkeys(ROUTES, 3)
+    assert_nothing_lost(summary)
+    for route in ROUTES:
+        assert summary["routes"][route]["share"] == pytest.approx(0.5, abs=0.02)
+        assert max(row["replicas"] for row in data["workloads"][route]) == 3, "the report shows it"
+    eventually("one replica of each route", lambda: {replicas(kubectl, route) for route in ROUTES} == {1}, 300)
+
+
+def test_a_wrong_token_stops_with_its_reason(site: Play, fleet: dict[str, Host], earlier: Release) -> None:
+    drop_in = "/etc/rancher/k3s/config.yaml.d/99-wrong.yaml"
+    run(
+        fleet["agent2"],
+        f"mkdir -p $(dirname {drop_in}) && echo 'token: nonsense' > {drop_in} && systemctl stop k3s-agent",
+    )
+    try:
+        done = playbook("playbooks/cluster.yml", release=earlier)
+        assert not done.ok
+        assert "token" in " ".join(done.reasons)
+    finally:
+        run(fleet["agent2"], f"rm {drop_in}; systemctl start --no-block k3s-agent")
+
+
+def test_a_host_added_to_the_inventory_joins(
+    site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
+) -> None:
+    added = [host for host in hosts.read(LARGER) if host.name not in fleet]
+    hosts.up(hosts.read(LARGER))
+    done = playbook("site.yml", release=earlier, inventory=LARGER)
+    assert done.ok, done.output[-8000:]
+    eventually("it is Ready", lambda: {host.name for host in added} <= kubectl.ready_nodes(), 60)
+
+
+def test_a_node_is_removed_under_load_and_nothing_is_lost(
+    site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
+) -> None:
+    with load_test(earlier, inventory=LARGER, users=40, duration="75s", slo_p99_ms=10_000) as test:
+        done = playbook("playbooks/remove_node.yml", release=earlier, inventory=LARGER, node="agent3")
+        assert done.ok, done.output[-8000:]
+        test.assert_under_way()
+        summary = test.summary()
+    assert "agent3" not in {node["metadata"]["name"] for node in kubectl.get("nodes")["items"]}
+    assert_nothing_lost(summary)
+    assert summary["failures"] == 0, summary
+    hosts.remove("agent3")
+
+
+def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
+    site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
+) -> None:
+    keeper = node_of(kubectl, "mongodb")
+    victim = next(
+        host
+        for host in fleet.values()
+        if "agents" in host.groups and host.name not in {keeper, node_of(kubectl, "redis")}
+    )
+    with load_test(earlier, users=40, duration="120s", slo_failure_ratio=1, slo_p99_ms=60_000) as test:
+        hosts.power_off(victim)
+        off = time.time()
+        try:
+            test.assert_under_way()
+            summary, data = test.summary(), test.data()
+        finally:
+            hosts.power_on(victim)
+    assert_nothing_lost(summary)
+    failing = [row["second"] + data["load"]["started_at"] - off for row in data["load"]["series"] if row["failures"]]
+    assert not failing or max(failing) < 60, f"requests failed {min(failing):.0f} to {max(failing):.0f} s after"
+    eventually("the node is back", lambda: victim.name in kubectl.ready_nodes(), 120)
+
+
+def test_an_upgrade_under_load_fails_no_request_but_for_those_that_may_come_back(
+    site: Play, built: Release, kubectl: Kubectl
+) -> None:
+    with load_test(built, users=40, duration="300s", slo_failure_ratio=1, slo_p99_ms=60_000) as test:
+        done = playbook("playbooks/upgrade.yml", release=built)
+        assert done.ok, done.output[-8000:]
+        test.assert_under_way()
+        summary, data = test.summary(400), test.data()
+    assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in kubectl.get("nodes")["items"]} == {built.version}
+    assert_nothing_lost(summary)
+    kinds = {kind for kinds in data["load"]["errors"].values() for kind in kinds}
+    assert kinds <= {"HTTP 503, with Retry-After"}, kinds
+
+
+def test_reset_leaves_nothing_on_the_hosts(site: Play, fleet: dict[str, Host], built: Release) -> None:
+    done = playbook("playbooks/reset.yml", release=built, confirm="yes")
+    assert done.ok, done.output[-8000:]
+    for host in fleet.values():
+        assert run(host, LEAVINGS).strip() == "", host.name
+
+
+def test_the_hosts_can_be_set_up_again(site: Play, fleet: dict[str, Host], built: Release, kubectl: Kubectl) -> None:
+    done = playbook("site.yml", release=built)
+    assert done.ok, done.output[-8000:]
+    with load_test(built, users=20, duration="10s", slo_p99_ms=10_000) as test:
+        summary = test.summary()
+    assert summary["verdict"] == "pass", summary["reasons"]

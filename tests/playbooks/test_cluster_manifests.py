@@ -1,0 +1,307 @@
+"""What the workloads become in a cluster: rendered as site.yml does, and judged without one."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from helpers import pod_security
+from helpers.manifests import ROUTES, SERVERS, Rendered
+from helpers.network_policy import Pod, enters, leaves
+
+CONTROLLERS = ("Deployment", "StatefulSet")
+WORLD = "203.0.113.7"
+# Pods of someone else, one of them with a workload's own labels.
+STRANGERS = (Pod("courseload", {"app": "stranger"}), Pod("ingress", {}), Pod("default", {"app": "relay"}))
+API = 6443
+
+
+class Call(NamedTuple):
+    caller: str
+    called: str
+    port: int
+
+
+@pytest.fixture(scope="session")
+def controllers(rendered: Rendered) -> dict[str, Any]:
+    """The Deployment or StatefulSet of each workload."""
+    return {found["metadata"]["name"]: found for found in rendered.of_kind(*CONTROLLERS)}
+
+
+@pytest.fixture(scope="session")
+def specs(controllers: dict[str, Any]) -> dict[str, Any]:
+    """The pod spec of each workload."""
+    return {name: found["spec"]["template"]["spec"] for name, found in controllers.items()}
+
+
+@pytest.fixture(scope="session")
+def pods(controllers: dict[str, Any]) -> dict[str, Pod]:
+    """A pod of each workload, as policies see it."""
+    return {
+        name: Pod(found["metadata"]["namespace"], found["spec"]["template"]["metadata"]["labels"])
+        for name, found in controllers.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def policies(rendered: Rendered) -> list[dict[str, Any]]:
+    return rendered.of_kind("NetworkPolicy")
+
+
+@pytest.fixture(scope="session")
+def ports(specs: dict[str, Any]) -> set[int]:
+    """Every port that something listens on, and one that nothing does."""
+    probed = {probe["port"] for container in containers(specs) for probe in probes(container)}
+    return (
+        probed
+        | {port["containerPort"] for container in containers(specs) for port in container.get("ports", [])}
+        | {22}
+    )
+
+
+@pytest.fixture(scope="session")
+def calls(rendered: Rendered) -> set[Call]:
+    """The edges of the description: all that workloads have to do with each other."""
+    workloads = rendered.workloads
+    found = {
+        Call(name, other, workloads[other]["port"]) for name in workloads for other in workloads[name].get("calls", [])
+    }
+    assert found
+    return found
+
+
+def containers(specs: dict[str, Any]) -> list[dict[str, Any]]:
+    return [container for spec in specs.values() for container in spec["containers"]]
+
+
+def probes(container: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        for how, asked in container.get(kind, {}).items():
+            if how in ("httpGet", "tcpSocket"):
+                yield asked
+
+
+def test_every_workload_has_a_controller(controllers: dict[str, Any], rendered: Rendered) -> None:
+    kinds = {name: found["kind"] for name, found in controllers.items()}
+    assert kinds == {
+        name: "StatefulSet" if "keeps" in workload else "Deployment" for name, workload in rendered.workloads.items()
+    }
+
+
+def test_every_pod_fits_the_restricted_standard(specs: dict[str, Any]) -> None:
+    assert {name: found for name, spec in specs.items() if (found := pod_security.violations(spec))} == {}
+
+
+def test_the_restricted_standard_is_asked_of_every_pod(rendered: Rendered, pods: dict[str, Pod]) -> None:
+    enforced = {
+        found["metadata"]["name"]: found["metadata"]["labels"].get("pod-security.kubernetes.io/enforce")
+        for found in rendered.of_kind("Namespace")
+    }
+    assert {enforced.get(pod.namespace) for pod in pods.values()} == {"restricted"}
+
+
+def test_every_container_is_confined_as_with_podman(rendered: Rendered, specs: dict[str, Any]) -> None:
+    for name, spec in specs.items():
+        pod = yaml.safe_load(rendered.pods[name].partition("\n---\n")[0])["spec"]
+        there, here = ([container["securityContext"] for container in found["containers"]] for found in (pod, spec))
+        assert here == there, name
+
+
+def test_a_workload_reaches_what_it_calls_and_no_other(
+    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
+) -> None:
+    assert calls == {
+        Call(name, other, port)
+        for name, pod in pods.items()
+        for other, target in pods.items()
+        for port in ports
+        if leaves(policies, pod, target, port)
+    }
+
+
+def test_a_workload_is_reached_by_what_calls_it_and_no_other(
+    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
+) -> None:
+    # All the world may come to the ingress.
+    assert calls == {
+        Call(name, other, port)
+        for name, pod in pods.items()
+        for other, target in pods.items()
+        for port in ports
+        if other != "ingress" and enters(policies, pod, target, port)
+    }
+
+
+def test_a_database_is_open_to_those_that_need_it_and_to_nobody_else(
+    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int]
+) -> None:
+    # As in the README's drawing, whatever the description of the workloads says.
+    need = {"mongodb": {"ledger", "direct"}, "redis": {"direct"}, "ledger": {"relay"}}
+    for target, callers in need.items():
+        peers: dict[str, Pod | str] = {**pods, **{str(stranger): stranger for stranger in STRANGERS}, "world": WORLD}
+        reached_by = {
+            name for name, peer in peers.items() if any(enters(policies, peer, pods[target], port) for port in ports)
+        }
+        assert reached_by == callers, target
+
+
+def test_only_the_ingress_is_open_to_the_world(
+    rendered: Rendered, policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int]
+) -> None:
+    for peer in (WORLD, *STRANGERS):
+        reached = {(name, port) for name, pod in pods.items() for port in ports if enters(policies, peer, pod, port)}
+        assert reached == {("ingress", rendered.workloads["ingress"]["port"])}, peer
+
+
+def test_nothing_reaches_out_but_the_ingress_to_the_api(
+    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int]
+) -> None:
+    reached = {
+        (name, address, port)
+        for name, pod in pods.items()
+        for address in (WORLD, *SERVERS.values())
+        for port in ports | {API, 443}
+        if leaves(policies, pod, address, port)
+    }
+    assert reached == {("ingress", address, API) for address in SERVERS.values()}
+
+
+def test_only_what_calls_others_may_ask_for_their_addresses(
+    rendered: Rendered, policies: list[dict[str, Any]], pods: dict[str, Pod]
+) -> None:
+    dns = Pod("kube-system", {"k8s-app": "kube-dns"})
+    for protocol in ("UDP", "TCP"):
+        may_ask = {name for name, pod in pods.items() if leaves(policies, pod, dns, 53, protocol)}
+        assert may_ask == {name for name, workload in rendered.workloads.items() if workload.get("calls")}
+
+
+def test_a_pod_that_no_policy_knows_reaches_nothing_and_nobody_reaches_it(
+    policies: list[dict[str, Any]], pods: dict[str, Pod]
+) -> None:
+    for namespace in {pod.namespace for pod in pods.values()}:
+        stranger = Pod(namespace, {"app": "stranger"})
+        assert not leaves(policies, stranger, WORLD, 443), namespace
+        assert not enters(policies, WORLD, stranger, 443), namespace
+
+
+def test_the_routes_and_nothing_else_scale_from_one_to_three_at_half_of_their_cpu(rendered: Rendered) -> None:
+    scaled = {found["metadata"]["name"]: found["spec"] for found in rendered.of_kind("HorizontalPodAutoscaler")}
+    assert scaled.keys() == ROUTES.keys()
+    for name, spec in scaled.items():
+        assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+        assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 3)
+        (metric,) = spec["metrics"]
+        # Not a metric of the whole pod: a mesh's container would count as well.
+        assert metric["containerResource"] == {
+            "name": "cpu",
+            "container": name,
+            "target": {"type": "Utilization", "averageUtilization": 50},
+        }
+
+
+def test_what_scales_has_no_number_of_replicas_to_go_back_to(rendered: Rendered, controllers: dict[str, Any]) -> None:
+    counted = {name for name, found in controllers.items() if "replicas" in found["spec"]}
+    assert counted == {name for name, workload in rendered.workloads.items() if "scale" not in workload}
+
+
+def test_every_workload_gives_up_one_pod_at_a_time_and_lets_a_node_be_drained(
+    rendered: Rendered, controllers: dict[str, Any]
+) -> None:
+    budgets = {found["metadata"]["name"]: found for found in rendered.of_kind("PodDisruptionBudget")}
+    assert budgets.keys() == controllers.keys()
+    for name, found in controllers.items():
+        assert budgets[name]["spec"] == {"maxUnavailable": 1, "selector": found["spec"]["selector"]}
+        assert budgets[name]["metadata"]["namespace"] == found["metadata"]["namespace"]
+
+
+def test_what_keeps_nothing_is_spread_over_the_hosts_and_leaves_a_lost_one_at_once(
+    rendered: Rendered, specs: dict[str, Any]
+) -> None:
+    free = {name for name, workload in rendered.workloads.items() if "keeps" not in workload}
+    for field in ("topologySpreadConstraints", "tolerations"):
+        assert {name for name, spec in specs.items() if field in spec} == free
+
+
+def test_what_keeps_data_has_a_volume_of_its_own(rendered: Rendered, controllers: dict[str, Any]) -> None:
+    volumes = {
+        name: found["spec"].get("volumeClaimTemplates", [{}])[0].get("metadata", {}).get("name")
+        for name, found in controllers.items()
+    }
+    assert volumes == {name: "data" if "keeps" in workload else None for name, workload in rendered.workloads.items()}
+
+
+def test_every_service_leads_to_its_workload(
+    rendered: Rendered, controllers: dict[str, Any], specs: dict[str, Any]
+) -> None:
+    services = {found["metadata"]["name"]: found for found in rendered.of_kind("Service")}
+    assert services.keys() == controllers.keys()
+    for name, service in services.items():
+        assert service["metadata"]["namespace"] == controllers[name]["metadata"]["namespace"]
+        assert service["spec"]["selector"] == controllers[name]["spec"]["selector"]["matchLabels"]
+        (port,) = service["spec"]["ports"]
+        assert port["port"] == rendered.workloads[name]["port"]
+        listening = {found["name"]: found["containerPort"] for found in specs[name]["containers"][0]["ports"]}
+        assert listening[port["targetPort"]] == port["port"]
+
+
+def test_no_service_but_the_ingress_has_a_port_on_the_nodes(rendered: Rendered) -> None:
+    outside = [
+        (found["metadata"]["name"], found["spec"]["type"], port.get("nodePort"))
+        for found in rendered.of_kind("Service")
+        if found["spec"].get("type", "ClusterIP") != "ClusterIP" or "externalIPs" in found["spec"]
+        for port in found["spec"]["ports"]
+    ]
+    assert outside == [("ingress", "NodePort", rendered.workloads["ingress"]["node_port"])]
+
+
+def test_the_weights_of_the_routes_are_those_that_were_set(rendered: Rendered) -> None:
+    (route,) = rendered.of_kind("HTTPRoute")
+    (rule,) = route["spec"]["rules"]
+    assert rule["backendRefs"] == [
+        {"name": name, "port": rendered.workloads[name]["port"], "weight": weight} for name, weight in ROUTES.items()
+    ]
+
+
+def test_the_images_are_those_that_are_brought_to_the_nodes(rendered: Rendered, specs: dict[str, Any]) -> None:
+    assert {container["image"] for container in containers(specs)} == rendered.images_for_cluster
+    # Nothing is asked of a registry, not even whether there is something newer.
+    assert {container["imagePullPolicy"] for container in containers(specs)} == {"Never"}
+
+
+def test_a_pod_sees_the_credentials_of_itself_and_of_what_it_calls_and_no_others(
+    rendered: Rendered, specs: dict[str, Any]
+) -> None:
+    workloads = rendered.workloads
+    for name, spec in specs.items():
+        may_see = {other for other in [name, *workloads[name].get("calls", [])] if "credentials" in workloads[other]}
+        seen = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+        assert seen == {f"{other}-credentials" for other in may_see}, name
+
+
+def test_no_secret_has_its_contents_in_a_manifest(rendered: Rendered) -> None:
+    assert [
+        found["metadata"]["name"] for found in rendered.of_kind("Secret") if {"data", "stringData"} & found.keys()
+    ] == []
+
+
+def test_only_what_uses_the_api_gets_a_token_for_it(rendered: Rendered, specs: dict[str, Any]) -> None:
+    with_token = {name for name, spec in specs.items() if spec["automountServiceAccountToken"] is not False}
+    assert with_token == {name for name, workload in rendered.workloads.items() if workload.get("uses_api")}
+    assert {name: spec["serviceAccountName"] for name, spec in specs.items()} == {name: name for name in specs}
+
+
+def test_no_role_may_do_more_than_look_but_to_forward_ports(rendered: Rendered) -> None:
+    roles = rendered.of_kind("Role", "ClusterRole")
+    may = {
+        (found["metadata"]["name"], resource, verb)
+        for found in roles
+        for rule in found["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if verb not in ("get", "list", "watch")
+    }
+    assert {(name, resource) for name, resource, _ in may if not resource.endswith("/status")} == {
+        ("ops", "pods/portforward")
+    }
+    assert "*" not in {part for found in roles for rule in found["rules"] for parts in rule.values() for part in parts}
