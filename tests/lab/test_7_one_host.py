@@ -16,6 +16,8 @@ from lab.system import assert_nothing_lost, load_test
 from lab.system import run as playbook
 from lab.traces import Traces
 
+pytestmark = pytest.mark.timeout(1200)
+
 INVENTORY = LAB / "one-host.yml"
 COUNT = """podman exec ledger-ledger python3 -c '
 import os, pathlib, pymongo
