@@ -184,6 +184,8 @@ def create(host: Host, image: str) -> None:
         *("run", "--detach", f"--name={host.container}", f"--hostname={host.name}", f"--label={LABEL}"),
         f"--label={ADDRESS}={host.address}",
         *(f"--network={NETWORK}", f"--ip={host.address}", f"--dns={NOBODY}", f"--env=LAB_GATEWAY={NOBODY}"),
+        # A host that is switched on again has the card that it had: its neighbours would go on writing to another one.
+        f"--mac-address={':'.join(f'{part:02x}' for part in (2, 0, *ipaddress.ip_address(host.address).packed))}",
         *("--systemd=always", "--privileged", "--cgroupns=private", f"--cgroup-parent=/{CGROUP}"),
         *("--tmpfs=/tmp", "--tmpfs=/run", *mounts, image, "/usr/local/sbin/hostinit"),
     )
