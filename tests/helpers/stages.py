@@ -22,6 +22,7 @@ from helpers.machine import REPOSITORY
 from lab import judges, release
 
 RESULTS = REPOSITORY / "tests/results"
+OUTAGE = "outage"
 BARE_HOST = "bare_host"  # the marker of tests that want a machine on which nothing is installed
 
 ABOUT = {
@@ -30,10 +31,11 @@ ABOUT = {
     "playbooks": "syntax, check mode on a bare host, what stops a run early, rendered manifests",
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
-    "lab": "hosts with systemd and SSH on this machine, and Kubernetes on them; only when it is named",
+    "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
+    "outages": "the lab's cluster while nodes are removed, powered off and upgraded under load; only when it is named",
 }
 NEED_SYSTEM = ("services", "system")
-ONLY_WHEN_NAMED = ("lab",)
+ON_LAB = ONLY_WHEN_NAMED = ("lab", "outages")
 
 
 @dataclass
@@ -92,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def refusal(stage: str) -> str | None:
     """Why a stage cannot run on this machine, or None."""
-    return machine.obstacle() if needs_system(stage) or stage == "lab" else None
+    return machine.obstacle() if needs_system(stage) or stage in ON_LAB else None
 
 
 def needs_system(stage: str) -> bool:
@@ -227,11 +229,20 @@ def system(result: Result) -> None:
 
 
 def lab(result: Result) -> None:
-    # What is built once takes minutes, and pytest would keep its progress to itself.
+    build_for_lab()
+    pytest("lab", result, "-m", f"not {OUTAGE}")
+
+
+def outages(result: Result) -> None:
+    build_for_lab()
+    pytest("lab", result, "-m", OUTAGE)
+
+
+def build_for_lab() -> None:
+    """What is built once takes minutes, and pytest would keep its progress to itself."""
     judges.build()
     release.current()
     release.build(release.EARLIER)
-    pytest("lab", result)
 
 
 RUN: dict[str, Callable[[Result], None]] = {
@@ -241,6 +252,7 @@ RUN: dict[str, Callable[[Result], None]] = {
     "services": services,
     "system": system,
     "lab": lab,
+    "outages": outages,
 }
 
 
