@@ -56,8 +56,8 @@ spec:
 LEAVINGS = r"""
 ps -e -o args= | grep -E 'k3s|containerd|kube|conmon|courseload|locust' | grep -v grep
 cut -d ' ' -f 5 /proc/self/mountinfo | grep -E 'k3s|kubelet/|/cni-|rancher/'
-ip -o link show | grep -oE '(cni|flannel|veth|podman)[^:@]*'
-iptables-save | grep -E 'KUBE|CNI|flannel|NETAVARK'
+ip -o link show | grep -oE ' (cni|flannel|veth|podman)[^:@]*'
+iptables-save | grep -E 'KUBE|CNI-|flannel'
 ip route show | grep -E '10\.4[23]\.'
 nft list tables | grep courseload
 ls -d /etc/rancher /etc/courseload /var/lib/courseload /usr/local/bin/k3s /run/k3s /run/flannel 2>/dev/null
