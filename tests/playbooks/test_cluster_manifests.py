@@ -1,6 +1,7 @@
 """What the workloads become in a cluster: rendered as site.yml does, and judged without one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -108,29 +109,29 @@ def test_every_container_is_confined_as_with_podman(rendered: Rendered, specs: d
         assert here == there, name
 
 
-def test_a_workload_reaches_what_it_calls_and_no_other(
-    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
-) -> None:
-    assert calls == {
+def passing(pods: dict[str, Pod], ports: set[int], passes: Callable[[Pod, Pod, int], bool]) -> set[Call]:
+    """What of all that could be called by anybody, at any port, passes."""
+    return {
         Call(name, other, port)
         for name, pod in pods.items()
         for other, target in pods.items()
         for port in ports
-        if leaves(policies, pod, target, port)
+        if passes(pod, target, port)
     }
+
+
+def test_a_workload_reaches_what_it_calls_and_no_other(
+    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
+) -> None:
+    assert calls == passing(pods, ports, partial(leaves, policies))
 
 
 def test_a_workload_is_reached_by_what_calls_it_and_no_other(
     policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
 ) -> None:
     # All the world may come to the ingress.
-    assert calls == {
-        Call(name, other, port)
-        for name, pod in pods.items()
-        for other, target in pods.items()
-        for port in ports
-        if other != "ingress" and enters(policies, pod, target, port)
-    }
+    entered = passing(pods, ports, partial(enters, policies))
+    assert calls == {call for call in entered if call.called != "ingress"}
 
 
 def test_a_database_is_open_to_those_that_need_it_and_to_nobody_else(
