@@ -22,7 +22,6 @@ from helpers.machine import REPOSITORY
 from lab import judges, release
 
 RESULTS = REPOSITORY / "tests/results"
-OUTAGE = "outage"
 BARE_HOST = "bare_host"  # the marker of tests that want a machine on which nothing is installed
 
 ABOUT = {
@@ -32,10 +31,9 @@ ABOUT = {
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
-    "outages": "the lab's cluster while nodes are removed, powered off and upgraded under load; only when it is named",
 }
 NEED_SYSTEM = ("services", "system")
-ON_LAB = ONLY_WHEN_NAMED = ("lab", "outages")
+ONLY_WHEN_NAMED = "lab"
 
 
 @dataclass
@@ -51,7 +49,7 @@ class Result:
 def main() -> int:
     arguments = parse_arguments()
     RESULTS.mkdir(exist_ok=True)
-    stages: list[str] = arguments.stages or [stage for stage in ABOUT if stage not in ONLY_WHEN_NAMED]
+    stages: list[str] = arguments.stages or [stage for stage in ABOUT if stage != ONLY_WHEN_NAMED]
     results = {stage: Result() for stage in ABOUT if stage in stages}
     started = time.monotonic()
 
@@ -94,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def refusal(stage: str) -> str | None:
     """Why a stage cannot run on this machine, or None."""
-    return machine.obstacle() if needs_system(stage) or stage in ON_LAB else None
+    return machine.obstacle() if needs_system(stage) or stage == "lab" else None
 
 
 def needs_system(stage: str) -> bool:
@@ -230,12 +228,7 @@ def system(result: Result) -> None:
 
 def lab(result: Result) -> None:
     build_for_lab()
-    pytest("lab", result, "-m", f"not {OUTAGE}")
-
-
-def outages(result: Result) -> None:
-    build_for_lab()
-    pytest("lab", result, "-m", OUTAGE)
+    pytest("lab", result)
 
 
 def build_for_lab() -> None:
@@ -252,7 +245,6 @@ RUN: dict[str, Callable[[Result], None]] = {
     "services": services,
     "system": system,
     "lab": lab,
-    "outages": outages,
 }
 
 

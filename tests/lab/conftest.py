@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from lab import hosts, release, traces
+from lab import hosts, release, system, traces
 from lab.cluster import Kubectl
 from lab.hosts import Host
 from lab.paths import INVENTORY
@@ -37,6 +38,15 @@ def built() -> release.Release:
 def earlier() -> release.Release:
     """The patch release before `built`."""
     return release.build(release.EARLIER)
+
+
+@pytest.fixture(scope="session")
+def bundle(built: release.Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What playbooks/bundle.yml collects on this machine, which has a network."""
+    directory = tmp_path_factory.mktemp("bundle") / "bundle"
+    done = system.run("playbooks/bundle.yml", release=built, bundle_dir=str(directory))
+    assert done.ok, done.output[-4000:]
+    return directory
 
 
 @pytest.fixture(scope="session")

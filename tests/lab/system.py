@@ -136,6 +136,11 @@ def one_pod(kubectl: Kubectl, workload: str, namespace: str = NAMESPACE) -> str:
     return next(iter(kubectl.nodes_of(f"app={workload}", namespace)))
 
 
+def node_of(kubectl: Kubectl, workload: str) -> str:
+    """The node of a workload's only pod."""
+    return next(iter(kubectl.nodes_of(f"app={workload}", NAMESPACE).values()))
+
+
 def replicas(kubectl: Kubectl, workload: str) -> int:
     """How many pods of a workload are ready."""
     return int(kubectl.get("deployment", workload, f"--namespace={NAMESPACE}")["status"].get("readyReplicas", 0))

@@ -1,10 +1,9 @@
-"""The upstream images, from a registry on this machine that stands in for Docker Hub as its mirror.
+"""The upstream images, from a registry (Debian's docker-registry, which the hosts' image has) that stands in for Docker Hub.
 
 What it holds is small, under the upstream names: it is about the way of an image, not about what is in it.
 """
 
 import io
-import shutil
 import socket
 import subprocess
 import tarfile
@@ -20,9 +19,9 @@ import yaml
 from helpers import machine
 from helpers.machine import REPOSITORY
 from helpers.playbook import Play, play
+from lab.hosts import host_image
+from lab.podman import podman, settle
 
-TOOLS = ["docker-registry", "podman", "skopeo"]
-MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
 UPSTREAM = {"redis": "redis:8.0", "mongo": "mongo:8.0", "traefik": "traefik:v3.7"}
 IMAGES = {"redis": "redis", "mongodb": "mongo", "ingress": "traefik"}
 PLAYBOOK = """\
@@ -42,10 +41,7 @@ PLAYBOOK = """\
       ansible.builtin.include_role: {{name: image, tasks_from: export}}
 """
 
-pytestmark = [
-    pytest.mark.skipif(machine.obstacle() is not None, reason=f"this machine {machine.obstacle()}"),
-    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed"),
-]
+pytestmark = pytest.mark.skipif(machine.obstacle() is not None, reason=f"this machine {machine.obstacle()}")
 
 
 @dataclass(frozen=True)
@@ -58,18 +54,22 @@ class Registry:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    settle()
     directory = tmp_path_factory.mktemp("registry")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(directory / "storage")}}
+    storage = {"filesystem": {"rootdirectory": "/srv/storage"}}
     settings = {"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": address}}
     (directory / "config.yml").write_text(yaml.safe_dump(settings))
-    with subprocess.Popen(["docker-registry", "serve", str(directory / "config.yml")]) as process:
-        try:
-            wait_for(address)
-            yield Registry(address, {name: push(directory, name, address) for name in UPSTREAM})
-        finally:
-            process.terminate()
+    container = podman(
+        *("run", "--detach", "--rm", "--network=host", f"--volume={directory}:/srv", host_image()),
+        *("docker-registry", "serve", "/srv/config.yml"),
+    )
+    try:
+        wait_for(address)
+        yield Registry(address, {name: push(directory, name, address) for name in UPSTREAM})
+    finally:
+        podman("stop", "--time=1", container)
 
 
 def wait_for(address: str) -> None:
@@ -92,12 +92,12 @@ def push(directory: Path, name: str, address: str) -> str:
         file = tarfile.TarInfo("name")
         file.size = len(name)
         tar.addfile(file, io.BytesIO(name.encode()))
-    image = f"localhost/courseload-test/{name}:1"
-    machine.podman("import", str(archive), image)
+    image, digest = f"localhost/courseload-test/{name}:1", directory / f"{name}.digest"
+    podman("import", str(archive), image)
     target = f"docker://{address}/library/{UPSTREAM[name]}"
-    machine.run("skopeo", "copy", "--dest-tls-verify=false", f"containers-storage:{image}", target)
-    machine.podman("rmi", image)
-    return machine.run("skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", target)
+    podman("push", "--tls-verify=false", f"--digestfile={digest}", image, target)
+    podman("rmi", image)
+    return digest.read_text()
 
 
 @pytest.fixture

@@ -266,7 +266,6 @@ def test_a_host_added_to_the_inventory_joins(
     eventually("it is Ready", lambda: {host.name for host in added} <= kubectl.ready_nodes(), 60)
 
 
-@pytest.mark.outage
 def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
     site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
 ) -> None:
@@ -292,7 +291,6 @@ def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
     eventually("the node is back", lambda: victim.name in kubectl.ready_nodes(), 120)
 
 
-@pytest.mark.outage
 def test_a_node_is_removed_under_load_and_nothing_is_lost(
     site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
 ) -> None:
@@ -311,7 +309,6 @@ def test_a_node_is_removed_under_load_and_nothing_is_lost(
     hosts.remove("agent3")
 
 
-@pytest.mark.outage
 def test_an_upgrade_under_load_fails_no_request_but_for_those_that_may_come_back(
     site: Play, built: Release, kubectl: Kubectl
 ) -> None:
@@ -326,17 +323,7 @@ def test_an_upgrade_under_load_fails_no_request_but_for_those_that_may_come_back
     assert kinds <= {"HTTP 503, with Retry-After"}, kinds
 
 
-@pytest.mark.outage
 def test_reset_leaves_nothing_on_the_hosts(site: Play, fleet: dict[str, Host], built: Release) -> None:
     done = playbook("playbooks/reset.yml", release=built, confirm="yes")
     assert done.ok, done.output[-8000:]
     assert {name: run(host, LEAVINGS).strip() for name, host in fleet.items()} == dict.fromkeys(fleet, "")
-
-
-@pytest.mark.outage
-def test_the_hosts_can_be_set_up_again(site: Play, fleet: dict[str, Host], built: Release, kubectl: Kubectl) -> None:
-    done = playbook("site.yml", release=built)
-    assert done.ok, done.output[-8000:]
-    with load_test(built, users=20, duration="10s", slo_p99_ms=10_000) as test:
-        summary = test.summary()
-    assert summary["verdict"] == "pass", summary["reasons"]

@@ -1,0 +1,94 @@
+"""The whole system as pods on one host where systemd is the init system, from a bundle, through a reboot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.playbook import Play
+from lab import hosts
+from lab.cluster import RemoteError, eventually, run
+from lab.hosts import Host
+from lab.paths import LAB
+from lab.release import Release
+from lab.system import assert_nothing_lost, load_test
+from lab.system import run as playbook
+from lab.traces import Traces
+
+pytestmark = pytest.mark.timeout(1200)
+
+INVENTORY = LAB / "one-host.yml"
+COUNT = """podman exec ledger-ledger python3 -c '
+import os, pathlib, pymongo
+uri = pathlib.Path(os.environ["MONGODB_URI_FILE"]).read_text()
+print(pymongo.MongoClient(uri).get_default_database()["notes"].count_documents({}))'"""
+POST = (
+    "curl -s -o /dev/null -w '%{http_code}' http://localhost:8080/course -H 'Content-Type: application/json' "
+    """-d '{"curso":"SO1","facultad":"ingenieria","carrera":"sistemas","region":"NORTE"}'"""
+)
+
+
+@pytest.fixture(scope="module")
+def single(before: Traces) -> Host:
+    hosts.down()
+    wanted = hosts.read(INVENTORY)
+    hosts.up(wanted)
+    return wanted[0]
+
+
+@pytest.fixture(scope="module")
+def site(single: Host, built: Release, bundle: Path) -> Play:
+    """The system on the host, with nothing but the bundle: the host reaches no network."""
+    done = playbook("site.yml", release=built, inventory=INVENTORY, bundle_dir=str(bundle))
+    assert done.ok, done.output[-8000:]
+    return done
+
+
+def count(host: Host) -> int:
+    return int(run(host, COUNT))
+
+
+def test_a_second_run_changes_nothing(site: Play, built: Release, bundle: Path) -> None:
+    again = playbook("site.yml", release=built, inventory=INVENTORY, bundle_dir=str(bundle))
+    assert again.ok, again.output[-4000:]
+    assert again.changes == []
+
+
+def test_systemd_keeps_every_pod(site: Play, single: Host) -> None:
+    units = run(single, "systemctl list-units --plain --no-legend 'courseload-*' | cut -d ' ' -f 1").split()
+    assert {unit.removeprefix("courseload-").removesuffix(".service") for unit in units} >= {
+        *("mongodb", "redis", "ledger", "relay", "direct", "ingress")
+    }
+
+
+def test_after_a_reboot_everything_is_back_by_itself_and_every_note_is_there(
+    site: Play, single: Host, built: Release, bundle: Path
+) -> None:
+    with load_test(
+        built, inventory=INVENTORY, users=20, duration="10s", slo_p99_ms=10_000, bundle_dir=str(bundle)
+    ) as test:
+        summary = test.summary()
+    assert summary["verdict"] == "pass", summary["reasons"]
+    assert_nothing_lost(summary)
+    stored = count(single)
+    hosts.power_off(single)
+    hosts.power_on(single)
+
+    def serves() -> bool:
+        return run(single, POST).strip() == "201"
+
+    eventually("it serves again", serves, 180)
+    posted = 1
+    while posted < 20:  # on both routes
+        assert run(single, POST).strip() == "201"
+        posted += 1
+    assert count(single) >= stored + 20
+
+
+def test_reset_leaves_nothing(site: Play, single: Host, built: Release) -> None:
+    done = playbook("playbooks/reset.yml", release=built, inventory=INVENTORY, confirm="yes")
+    assert done.ok, done.output[-4000:]
+    with pytest.raises(RemoteError):
+        run(single, "ls -d /etc/courseload /var/lib/courseload")
+    assert run(single, "podman ps --all --quiet; podman volume ls --quiet; podman images --quiet").strip() == ""
