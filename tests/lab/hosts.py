@@ -156,6 +156,7 @@ def power_off(host: Host) -> None:
 def power_on(host: Host) -> None:
     """Starts a host that is off; returns when systemd is done."""
     podman("start", host.container)
+    step_in()  # the bridge goes with the last host
     wait_until_booted(host)
 
 

@@ -5,6 +5,7 @@ The hosts of the tests before, which have been reset, are taken as they are: the
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -74,12 +75,13 @@ def test_the_routes_and_the_api_go_on_without_a_server_and_take_it_back(
         built,
         inventory=INVENTORY,
         users=40,
-        duration="90s",
+        duration="120s",
         slo_failure_ratio=1,
         slo_p99_ms=60_000,
         bundle_dir=str(bundle),
     ) as test:
         hosts.power_off(victim)
+        off = time.time()
         try:
             eventually("the node is missed", lambda: victim.name not in kubectl.ready_nodes(), 90)
             kubectl("create", "configmap", "written-meanwhile")
@@ -88,6 +90,8 @@ def test_the_routes_and_the_api_go_on_without_a_server_and_take_it_back(
         finally:
             hosts.power_on(victim)
     assert_nothing_lost(summary)
-    assert not any(row["failures"] for row in data["load"]["series"][-15:]), "it serves again long before the end"
+    # The servers agree about who leads before they take the pods off the one that is gone.
+    failing = [row["second"] + data["load"]["started_at"] - off for row in data["load"]["series"] if row["failures"]]
+    assert not failing or max(failing) < 90, f"requests failed {min(failing):.0f} to {max(failing):.0f} s after"
     eventually("it is back", lambda: victim.name in kubectl.ready_nodes(), 120)
     eventually("it knows what was written", lambda: bool(Kubectl(victim).get("configmap", "written-meanwhile")), 60)
