@@ -46,11 +46,12 @@ RENDER = """\
       vars:
         rendered:
           workloads: "{{{{ workloads }}}}"
+          ops_workloads: "{{{{ ops_workloads }}}}"
           images: "{{{{ images_needed | map('extract', image_references) }}}}"
           pods: >-
             {{%- set texts = {{}} -%}}
-            {{%- for name in workloads -%}}
-            {{%- set known = {{'workload_name': name, 'workload_spec': workloads[name]}} -%}}
+            {{%- for name, spec in (workloads | combine(ops_workloads)) | items -%}}
+            {{%- set known = {{'workload_name': name, 'workload_spec': spec}} -%}}
             {{%- set text = lookup('ansible.builtin.template', 'pod.yml.j2', template_vars=known) -%}}
             {{%- set _ = texts.update({{name: text}}) -%}}
             {{%- endfor -%}}
@@ -80,6 +81,7 @@ RENDER = """\
 @dataclass(frozen=True)
 class Rendered:
     workloads: dict[str, Any]  # the description that the manifests come from
+    ops_workloads: dict[str, Any]  # that of what watches them, which a cluster does not get
     pods: dict[str, str]  # what Podman gets for each workload
     images_for_pods: set[str]  # those that are brought to Podman
     objects: list[dict[str, Any]]  # what a cluster gets, in the order in which it gets it
@@ -109,6 +111,7 @@ def render(directory: Path, image_source: str, seed: int = 1) -> Rendered:
     pods, cluster = (json.loads((directory / f"{platform}.json").read_text()) for platform in ("pods", "cluster"))
     return Rendered(
         workloads=pods["workloads"],
+        ops_workloads=pods["ops_workloads"],
         pods=pods["pods"],
         images_for_pods=set(pods["images"]),
         objects=cluster["objects"],

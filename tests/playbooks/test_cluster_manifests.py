@@ -1,5 +1,6 @@
 """What the workloads become in a cluster: rendered as site.yml does, and judged without one."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -105,8 +106,12 @@ def test_the_restricted_standard_is_asked_of_every_pod(rendered: Rendered, pods:
 def test_every_container_is_confined_as_with_podman(rendered: Rendered, specs: dict[str, Any]) -> None:
     for name, spec in specs.items():
         pod = yaml.safe_load(rendered.pods[name].partition("\n---\n")[0])["spec"]
-        there, here = ([container["securityContext"] for container in found["containers"]] for found in (pod, spec))
-        assert here == there, name
+        # With Podman there may be an exporter beside them.
+        there, here = (
+            {container["name"]: container["securityContext"] for container in found["containers"]}
+            for found in (pod, spec)
+        )
+        assert here == {container: there[container] for container in here}, name
 
 
 def passing(pods: dict[str, Pod], ports: set[int], passes: Callable[[Pod, Pod, int], bool]) -> set[Call]:
@@ -278,6 +283,13 @@ def test_a_pod_sees_the_credentials_of_itself_and_of_what_it_calls_and_no_others
         may_see = {other for other in [name, *workloads[name].get("calls", [])] if "credentials" in workloads[other]}
         seen = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
         assert seen == {f"{other}-credentials" for other in may_see}, name
+
+
+def test_what_watches_the_system_is_not_in_a_cluster(rendered: Rendered, controllers: dict[str, Any]) -> None:
+    assert rendered.ops_workloads
+    assert rendered.ops_workloads.keys() & controllers.keys() == set()
+    assert [image for image in rendered.images_for_cluster if re.search("prometheus|exporters", image)] == []
+    assert "statistics" not in rendered.cluster
 
 
 def test_no_secret_has_its_contents_in_a_manifest(rendered: Rendered) -> None:

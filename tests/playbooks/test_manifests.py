@@ -13,7 +13,7 @@ from helpers.manifests import Rendered, render
 
 @pytest.fixture(scope="session")
 def workloads(rendered: Rendered) -> dict[str, Any]:
-    return rendered.workloads
+    return rendered.workloads | rendered.ops_workloads
 
 
 @pytest.fixture(scope="session")

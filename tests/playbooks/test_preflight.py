@@ -92,6 +92,10 @@ def test_stops_when_a_port_is_in_use(taken_port: int) -> None:
         {"ingress_port": "abc"},
         {"ingress_address": "256.1.1.1"},
         {"ingress_address": "1.2.3"},
+        {"prometheus_port": "0"},
+        {"prometheus_retention": "15"},
+        {"prometheus_retention_size": "1GiB"},
+        {"prometheus_memory": "512MB"},
     ],
     ids=str,
 )

@@ -3,39 +3,16 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers import courseload
-from helpers.courseload import counters
-from helpers.machine import REPOSITORY
+from helpers.load import assert_nothing_lost, load_test, newest_report, rate, summary_of
 from helpers.playbook import play
 
-REPORTS = REPOSITORY / "reports"
 RECOVERY_S = 30  # within which the system must serve again by itself
-KILLING_S = 50  # long enough to kill each process and see it return
-
-
-def newest_report(since: float) -> Path:
-    found = [path for path in REPORTS.glob("*/summary.json") if path.stat().st_mtime >= since]
-    assert len(found) == 1, f"one report expected, found {found}"
-    return found[0].parent
-
-
-def summary_of(report: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((report / "summary.json").read_text())
-    return summary
-
-
-def assert_nothing_lost(summary: dict[str, Any]) -> None:
-    for database in ("mongodb", "redis"):
-        figures = summary["reconciliation"][database]
-        assert figures["acknowledged"] > 0, database
-        assert (figures["missing"], figures["duplicated"]) == (0, 0), f"{database}: {figures}"
+KILLING_S = 75  # long enough to kill each process and see it return
 
 
 def test_a_load_test_passes_and_leaves_its_report() -> None:
@@ -79,38 +56,9 @@ def aftermath(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"recoveries": recoveries, "code": process.returncode, "summary": summary_of(newest_report(started))}
 
 
-@contextmanager
-def load_test(**variables: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a load test in the background; begins when its notes arrive."""
-    log = REPOSITORY / "tests/results/loadtest.log"
-    log.parent.mkdir(exist_ok=True)
-    command = ["bin/ansible-playbook", "loadtest.yml", "--extra-vars", json.dumps(variables)]
-    with log.open("w") as output, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as process:
-        try:
-            await_notes(process)
-            yield process
-        finally:
-            process.terminate()
-
-
-def await_notes(process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while rate() < 20:
-        assert process.poll() is None, "the load test ended before it posted anything, see tests/results/loadtest.log"
-        assert time.monotonic() < deadline, "the load test posts nothing"
-
-
 def assert_under_load(process: subprocess.Popen[bytes]) -> None:
     assert process.poll() is None, "the load test ended before everything was killed: make it longer"
     assert rate() > 20, "the load test posts nothing any more: make it longer"
-
-
-def rate() -> float:
-    """Notes counted per second on the route direct, just now."""
-    with counters() as client:
-        before, started = int(client.get("notes:count") or 0), time.monotonic()
-        time.sleep(0.5)
-        return (int(client.get("notes:count") or 0) - before) / (time.monotonic() - started)
 
 
 def kill_and_wait(container: str) -> float | None:
@@ -136,7 +84,7 @@ def say(request: pytest.FixtureRequest, line: str) -> None:
 
 def test_every_killed_process_is_replaced_within_30_s(aftermath: dict[str, Any]) -> None:
     assert {container.split("-")[0] for container in aftermath["recoveries"]} == {
-        *("direct", "ingress", "ledger", "mongodb", "redis", "relay")
+        *("direct", "ingress", "ledger", "mongodb", "prometheus", "redis", "relay")
     }
     assert [container for container, seconds in aftermath["recoveries"].items() if seconds is None] == []
 

@@ -1,0 +1,163 @@
+"""Prometheus beside the system: what it sees and may read, what its rules make of it, and that nothing waits for it."""
+
+import http.client
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from helpers import courseload, machine
+from helpers.load import assert_nothing_lost, load_test, newest_report, summary_of
+
+RULES = Path(__file__).with_name("rules.yml")
+BACK_S = 60  # within which Prometheus and what is beside it must be back by themselves
+
+
+def api(path: str) -> Any:
+    """What Prometheus answers to a question at its API; raises OSError while it does not."""
+    connection = http.client.HTTPConnection("127.0.0.1", 9090, timeout=5)
+    try:
+        connection.request("GET", f"/api/v1/{path}")
+        response = connection.getresponse()
+        answer = response.read()
+        if response.status != 200:
+            raise ConnectionError(f"{response.status}: {answer.decode(errors='replace')}")
+        return json.loads(answer)["data"]
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def query(expression: str) -> list[dict[str, Any]]:
+    """The rows of an expression, now."""
+    found: list[dict[str, Any]] = api(f"query?query={quote(expression)}")["result"]
+    return found
+
+
+def unseen() -> set[str]:
+    """The targets that Prometheus gets no figures of, with the reasons; itself while it does not answer."""
+    try:
+        targets = api("targets?state=active")["activeTargets"]
+    except OSError as error:
+        return {f"prometheus: {error}"}
+    return {f"{target['scrapePool']}: {target['lastError']}" for target in targets if target["health"] != "up"}
+
+
+def wait_until_it_sees_everything() -> None:
+    deadline = time.monotonic() + BACK_S
+    while found := unseen():
+        assert time.monotonic() < deadline, f"not seen after {BACK_S} s: {found}"
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def disturbed() -> dict[str, Any]:
+    """Kills Prometheus and what is beside it in the middle of a load test; returns its exit code and summary."""
+    courseload.wait_until_it_serves(30)
+    started = time.time()
+    with load_test(users=20, duration="15s", slo_p99_ms=5000) as process:
+        time.sleep(2)  # some figures of before
+        for container in courseload.containers():
+            if container.startswith("prometheus-"):
+                courseload.kill(container)
+        process.wait(timeout=180)
+    wait_until_it_sees_everything()
+    return {"code": process.returncode, "summary": summary_of(newest_report(started))}
+
+
+def test_no_request_fails_when_prometheus_is_killed(disturbed: dict[str, Any]) -> None:
+    assert disturbed["summary"]["failures"] == 0
+    assert disturbed["code"] == 0, disturbed["summary"]["reasons"]
+    assert_nothing_lost(disturbed["summary"])
+
+
+def test_it_sees_everything_that_it_looks_at() -> None:
+    assert {row["metric"]["workload"] for row in query("up == 1")} >= {
+        *("relay", "direct", "ledger", "ingress", "redis", "host", "prometheus")
+    }
+    assert query("up == 0") == []
+    assert [row["value"][1] for row in query("redis_up")] == ["1"]
+
+
+def test_postgresql_answers_its_exporter() -> None:
+    if "mongodb-postgres" not in courseload.containers():
+        pytest.skip("MongoDB itself runs here, with no PostgreSQL behind it")
+    assert [row["value"][1] for row in query("pg_up")] == ["1"]
+    assert query("pg_stat_database_xact_commit{datname='postgres'} > 0")
+
+
+def test_the_host_has_processors_memory_and_the_disk_of_the_volumes() -> None:
+    for name in ("host:cpu_used:ratio30s", "host:memory_used:ratio", "host:disk_used:ratio"):
+        (row,) = query(f"last_over_time({name}[5m])")
+        assert 0 < float(row["value"][1]) < 1, name
+
+
+def test_the_rules_have_figures_of_both_routes() -> None:
+    for name in ("requests:rate30s", "notes:rate30s", "share:ratio30s", "request_seconds:quantile30s", "ready:min"):
+        rows = query(f"max_over_time(route:{name}[10m]) > 0")
+        assert {row["metric"]["route"] for row in rows} == courseload.ROUTES, name
+
+
+def test_every_rule_is_well_and_every_recording_has_rows() -> None:
+    rules = [rule for group in api("rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+    recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
+    assert {name for name in recorded if not query(f"last_over_time({name}[10m])")} == set()
+
+
+# Here and not among the tests of the playbooks, because here there always is a promtool: that of the very image, asked
+# about the very files that Prometheus has loaded.
+def test_the_rules_say_what_promtool_expects_of_them() -> None:
+    command = ["podman", "exec", "--interactive", "prometheus-prometheus", "promtool", "test", "rules", "/dev/stdin"]
+    process = subprocess.run(command, input=RULES.read_bytes(), capture_output=True, timeout=60, check=False)
+    assert process.returncode == 0, (process.stdout + process.stderr).decode()
+    machine.podman(
+        "exec", "prometheus-prometheus", "promtool", "check", "config", "--lint-fatal", "/etc/prometheus/prometheus.yml"
+    )
+
+
+def test_its_account_on_redis_reads_statistics_and_nothing_else() -> None:
+    client = redis.Redis(username="statistics", password=machine.credential("prometheus", ".password"))
+    try:
+        assert "redis_version" in client.info()
+        for forbidden in ("GET notes:count", "KEYS *", "CONFIG GET *", "SLOWLOG GET", "FLUSHALL", "ACL LIST"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*forbidden.split())
+    finally:
+        client.close()
+
+
+def test_its_role_in_postgresql_reads_statistics_and_nothing_else() -> None:
+    if "mongodb-postgres" not in courseload.containers():
+        pytest.skip("MongoDB itself runs here, with no PostgreSQL behind it")
+    psql = [
+        "exec",
+        "mongodb-postgres",
+        "psql",
+        "--host=/run/postgresql",
+        "--username=statistics",
+        "--dbname=postgres",
+        "-Atc",
+    ]
+    assert int(machine.podman(*psql, "SELECT count(*) FROM pg_stat_activity")) > 0
+    readable = (
+        "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE nspname = 'documentdb_data' AND relkind = 'r' AND has_table_privilege(pg_class.oid, 'SELECT')"
+    )
+    assert machine.podman(*psql, readable) == "0"
+    for forbidden in ("CREATE TABLE public.mine ()", "CREATE ROLE mine", "COPY (SELECT 1) TO PROGRAM 'true'"):
+        with pytest.raises(subprocess.CalledProcessError):
+            machine.podman(*psql, forbidden)
+
+
+def test_it_forgets_before_the_disk_is_full() -> None:
+    flags = api("status/flags")
+    assert flags["storage.tsdb.retention.size"] != "0B"
+    (limit,), (used,) = query("prometheus_tsdb_retention_limit_bytes"), query("prometheus_tsdb_storage_blocks_bytes")
+    assert 0 <= int(used["value"][1]) < int(limit["value"][1])
