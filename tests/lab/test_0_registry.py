@@ -1,4 +1,4 @@
-"""The upstream images, from a registry (Debian's docker-registry, which the hosts' image has) that stands in for Docker Hub.
+"""The upstream images, from a registry (Debian's, which the hosts' image has) that stands in for Docker Hub.
 
 What it holds is small, under the upstream names: it is about the way of an image, not about what is in it.
 """

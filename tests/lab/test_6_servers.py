@@ -1,6 +1,6 @@
 """Three servers, set up from a bundle: the system goes on when one of them is off, and takes it back.
 
-The hosts of the tests before, which have been reset, are taken as they are: they can be set up again, as something else.
+The hosts of the tests before, which have been reset, are taken as they are: set up again, as something else.
 """
 
 from __future__ import annotations
