@@ -309,6 +309,7 @@ def test_a_node_is_removed_under_load_and_nothing_is_lost(
     hosts.remove("agent3")
 
 
+@pytest.mark.long
 def test_an_upgrade_under_load_fails_no_request_but_for_those_that_may_come_back(
     site: Play, built: Release, kubectl: Kubectl
 ) -> None:

@@ -20,7 +20,7 @@ from lab.system import assert_nothing_lost, load_test, node_of
 from lab.system import run as playbook
 from lab.traces import Traces
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 INVENTORY = LAB / "three-servers.yml"
 
