@@ -91,5 +91,7 @@ def test_reset_leaves_nothing(site: Play, single: Host, built: Release) -> None:
     assert done.ok, done.output[-4000:]
     with pytest.raises(RemoteError):
         run(single, "ls -d /etc/courseload /var/lib/courseload")
-    left = run(single, "podman ps --all --quiet; podman volume ls --quiet; podman images --format '{{.Repository}}'").split()
+    left = run(
+        single, "podman ps --all --quiet; podman volume ls --quiet; podman images --format '{{.Repository}}'"
+    ).split()
     assert set(left) <= {"localhost/podman-pause"}, "Podman's own image may stay"
