@@ -23,6 +23,7 @@ PORT = 5557
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
 CONNECT_S = 60
 SILENT_S = 5.0
+LAST_REPORT_S = 10.0  # on a host that is busy, a worker's last words may take longer than its others
 PROGRESS_S = 2.0
 
 read_report = msgspec.msgpack.Decoder(WorkerReport).decode
@@ -120,10 +121,10 @@ class Drive:
         # In this state Locust does not hand the users of a worker that leaves to the others.
         self.runner.update_state(STATE_STOPPING)
         self.runner.send_message("quit")
-        deadline = time.time() + STOP_TIMEOUT_S + SILENT_S
+        deadline = time.time() + STOP_TIMEOUT_S + LAST_REPORT_S
         while time.time() < deadline and (waiting := self.collector.unfinished()):
             # A worker whose users still wait for answers goes on reporting.
-            if set(waiting) <= set(self.collector.silent(time.time(), SILENT_S)):
+            if set(waiting) <= set(self.collector.silent(time.time(), LAST_REPORT_S)):
                 break
             gevent.sleep(0.05)
 
