@@ -136,24 +136,23 @@ def test_its_account_on_redis_reads_statistics_and_nothing_else() -> None:
 def test_its_role_in_postgresql_reads_statistics_and_nothing_else() -> None:
     if "mongodb-postgres" not in courseload.containers():
         pytest.skip("MongoDB itself runs here, with no PostgreSQL behind it")
-    psql = [
-        "exec",
-        "mongodb-postgres",
-        "psql",
-        "--host=/run/postgresql",
-        "--username=statistics",
-        "--dbname=postgres",
-        "-Atc",
-    ]
-    assert int(machine.podman(*psql, "SELECT count(*) FROM pg_stat_activity")) > 0
+    assert int(psql("statistics", "statistics", "SELECT count(*) FROM pg_stat_activity")) > 0
     readable = (
-        "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-        " WHERE nspname = 'documentdb_data' AND relkind = 'r' AND has_table_privilege(pg_class.oid, 'SELECT')"
+        "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE"
+        " nspname = 'documentdb_data' AND relkind = 'r' AND has_table_privilege('statistics', pg_class.oid, 'SELECT')"
     )
-    assert machine.podman(*psql, readable) == "0"
+    assert psql("postgres", "postgres", readable) == "0"
     for forbidden in ("CREATE TABLE public.mine ()", "CREATE ROLE mine", "COPY (SELECT 1) TO PROGRAM 'true'"):
         with pytest.raises(subprocess.CalledProcessError):
-            machine.podman(*psql, forbidden)
+            psql("statistics", "statistics", forbidden)
+    with pytest.raises(subprocess.CalledProcessError):
+        psql("statistics", "postgres", "SELECT 1")
+
+
+def psql(role: str, database: str, statement: str) -> str:
+    """What PostgreSQL answers to a role; raises CalledProcessError where it refuses."""
+    place = ("--host=/run/postgresql", f"--username={role}", f"--dbname={database}")
+    return machine.podman("exec", "mongodb-postgres", "psql", *place, "-Atc", statement)
 
 
 def test_it_forgets_before_the_disk_is_full() -> None:
