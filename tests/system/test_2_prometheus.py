@@ -61,7 +61,7 @@ def disturbed() -> dict[str, Any]:
     """Kills Prometheus and what is beside it in the middle of a load test; returns its exit code and summary."""
     courseload.wait_until_it_serves(30)
     started = time.time()
-    with load_test(users=20, duration="15s", slo_p99_ms=5000) as process:
+    with load_test(users=60, duration="15s", slo_p99_ms=5000) as process:
         time.sleep(2)  # some figures of before
         for container in courseload.containers():
             if container.startswith("prometheus-"):
