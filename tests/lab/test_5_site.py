@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.load import assert_nothing_lost
 from helpers.playbook import Play
 from lab import hosts
 from lab.cluster import Kubectl, RemoteError, eventually, run
@@ -19,7 +20,7 @@ from lab.release import Release
 from lab.system import (
     NAMESPACE,
     Workload,
-    assert_nothing_lost,
+    assert_no_failure_later,
     described,
     load_test,
     one_pod,
@@ -286,8 +287,7 @@ def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
         finally:
             hosts.power_on(victim)
     assert_nothing_lost(summary)
-    failing = [row["second"] + data["load"]["started_at"] - off for row in data["load"]["series"] if row["failures"]]
-    assert not failing or max(failing) < 60, f"requests failed {min(failing):.0f} to {max(failing):.0f} s after"
+    assert_no_failure_later(data, off, 60)
     eventually("the node is back", lambda: victim.name in kubectl.ready_nodes(), 120)
 
 

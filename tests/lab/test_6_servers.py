@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from helpers.load import assert_nothing_lost
 from helpers.playbook import Play
 from lab import hosts
 from lab.cluster import Kubectl, eventually
 from lab.hosts import Host
 from lab.paths import LAB
 from lab.release import Release
-from lab.system import assert_nothing_lost, load_test, node_of
+from lab.system import assert_no_failure_later, load_test, node_of
 from lab.system import run as playbook
 from lab.traces import Traces
 
@@ -91,7 +92,6 @@ def test_the_routes_and_the_api_go_on_without_a_server_and_take_it_back(
             hosts.power_on(victim)
     assert_nothing_lost(summary)
     # The servers agree about who leads before they take the pods off the one that is gone.
-    failing = [row["second"] + data["load"]["started_at"] - off for row in data["load"]["series"] if row["failures"]]
-    assert not failing or max(failing) < 90, f"requests failed {min(failing):.0f} to {max(failing):.0f} s after"
+    assert_no_failure_later(data, off, 90)
     eventually("it is back", lambda: victim.name in kubectl.ready_nodes(), 120)
     eventually("it knows what was written", lambda: bool(Kubectl(victim).get("configmap", "written-meanwhile")), 60)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from helpers.load import assert_nothing_lost
 from helpers.playbook import Play
 from lab import hosts
 from lab.cluster import RemoteError, eventually, run
 from lab.hosts import Host
 from lab.paths import LAB
 from lab.release import Release
-from lab.system import assert_nothing_lost, load_test
+from lab.system import load_test
 from lab.system import run as playbook
 from lab.traces import Traces
 
