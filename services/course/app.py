@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from course.outcome import Failure
 from course.plain_posts import PlainPosts
 
 GRACE_S = 10.0  # what is in flight has this long to finish after SIGTERM
+CLOSE_S = 2.0  # and connections this long to close after that
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs, so that they close first
 REQUEST_S = 10  # a request must have arrived whole by then
 DISCARD_MAX = 1024 * 1024  # of a body that is refused, so much is read so that the client sees the answer
@@ -174,6 +175,18 @@ async def close_when_stopping(request: Request, _: HTTPResponse) -> None:
     """A connection that is answered after SIGTERM is closed instead of kept."""
     if request.app.ctx.readiness.stopping and request.stream is not None:
         cast("Http", request.stream).keep_alive = False
+
+
+async def closed(*connections: Coroutine[Any, Any, None]) -> None:
+    """Waits for connections to close, but not long: a database that is gone must not hold a process that ends."""
+    closing = [asyncio.create_task(connection) for connection in connections]
+    done, late = await asyncio.wait(closing, timeout=CLOSE_S)
+    for task in late:
+        log.warning("a connection was not closed within %g s", CLOSE_S)
+        task.cancel()
+    for task in done:
+        if problem := task.exception():
+            log.warning("a connection was closed with an error: %r", problem)
 
 
 async def settle_memory(_: App) -> None:

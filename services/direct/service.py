@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from bson import ObjectId
 
-from course.app import App, create_app, run
+from course.app import App, closed, create_app, run
 from course.group_commit import GroupCommit, Limits
 from course.intake import Intake
 from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMetrics
@@ -110,8 +110,7 @@ def create_direct(settings: Settings) -> App:
     @app.after_server_stop
     async def disconnect(app: App) -> None:
         await intake.commit.close()
-        await app.ctx.counters.close()
-        await app.ctx.notes.close()
+        await closed(app.ctx.counters.close(), app.ctx.notes.close())
 
     return app
 

@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from course import courses_pb2, courses_pb2_grpc
-from course.app import GRACE_S, App, create_app, run
+from course.app import GRACE_S, App, closed, create_app, run
 from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMetrics
 from course.note import FIELDS, MAX_CHARACTERS, problems
 from course.notes import Notes, document, now
@@ -177,7 +177,7 @@ def create_ledger(settings: Settings) -> App:
     @app.before_server_stop
     async def stop(app: App) -> None:
         await app.ctx.server.stop()
-        await app.ctx.notes.close()
+        await closed(app.ctx.notes.close())
 
     return app
 

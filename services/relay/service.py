@@ -9,7 +9,7 @@ import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from course import courses_pb2, courses_pb2_grpc
-from course.app import App, create_app, run
+from course.app import App, closed, create_app, run
 from course.group_commit import GroupCommit, Limits
 from course.intake import Intake
 from course.metrics import DatabaseMetrics, Exposition, Histogram, RequestMetrics, WriteMetrics
@@ -149,7 +149,7 @@ def create_relay(settings: Settings) -> App:
         await intake.commit.close()
         if forward:
             await forward.close()
-        await app.ctx.ledger.close()
+        await closed(app.ctx.ledger.close())
 
     return app
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -128,16 +129,17 @@ class Process:
         for variable in ("MONGODB_URI", "REDIS_URL"):
             if variable not in environment:
                 self._environment.pop(variable, None)
+        self._log = TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
         self.process: asyncio.subprocess.Process
 
     async def start(self, *, ready: bool = True) -> None:
         """Starts it and waits until it listens, and unless told otherwise until it is ready."""
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self.name, env=self._environment, stderr=asyncio.subprocess.DEVNULL
+            sys.executable, "-m", self.name, env=self._environment, stderr=self._log
         )
         async with asyncio.timeout(20):
             while not await self._answers(200 if ready else None):
-                assert self.process.returncode is None, f"{self.name} ended"
+                assert self.process.returncode is None, self._that("ended")
                 await asyncio.sleep(0.1)
 
     async def _answers(self, status: int | None) -> bool:
@@ -171,8 +173,21 @@ class Process:
         """Sends a signal and returns the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(how)
-        async with asyncio.timeout(15):
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(15):
+                return await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(self._that("did not end within 15 s")) from None
+
+    async def ends_well(self) -> None:
+        """Sends SIGTERM and wants the exit code 0."""
+        code = await self.end(signal.SIGTERM)
+        assert code == 0, self._that(f"ended with {code}")
+
+    def _that(self, what: str) -> str:
+        """What it did, with its last words."""
+        self._log.seek(0)
+        return f"{self.name} {what}; its log:\n{self._log.read().decode(errors='replace')[-4000:]}"
 
 
 class System:
