@@ -19,6 +19,7 @@ from loadgen.charts import (
     thin,
 )
 from loadgen.collector import Load, SecondRow
+from loadgen.mesh import Mesh, read_mesh
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
 from loadgen.summary import Summary, summarise
@@ -31,7 +32,7 @@ GAP_S = 8
 
 
 class Data(msgspec.Struct):
-    """Everything behind the report. `workloads` are there when the platform watched them.
+    """Everything behind the report. `workloads` are there when the platform watched them, `mesh` when there is one.
 
     `unwatched` is a sentence on what could not be watched.
     """
@@ -42,6 +43,7 @@ class Data(msgspec.Struct):
     previous: Summary | None
     workloads: Workloads
     unwatched: str
+    mesh: Mesh | None
 
 
 def write_report(directory: RunDirectory) -> Summary:
@@ -77,7 +79,8 @@ def _gather(directory: RunDirectory) -> Data:
     reconciliation = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation)
     workloads = read_workloads(directory)
     summary = summarise(settings, load, reconciliation, judge(settings, load, reconciliation), workloads)
-    return Data(summary, settings, load, _previous(directory), workloads, read_why_unwatched(directory))
+    unwatched = read_why_unwatched(directory)
+    return Data(summary, settings, load, _previous(directory), workloads, unwatched, read_mesh(directory))
 
 
 def _previous(directory: RunDirectory) -> Summary | None:

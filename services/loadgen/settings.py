@@ -53,6 +53,7 @@ class RunDirectory:
         self.workloads = path / "workloads.json"
         self.replicas = path / "replicas.json"  # as they are now, for the progress
         self.unwatched = path / "unwatched.txt"  # why the workloads could not be watched
+        self.mesh = path / "mesh.json"  # what the proxies counted, where there is a mesh
         self.summary = path / "summary.json"
         self.data = path / "data.json"
         self.report = path / "report.html"
