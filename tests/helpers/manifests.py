@@ -97,7 +97,7 @@ class Rendered:
         return [found for found in self.objects if found["kind"] in kinds]
 
 
-def render(directory: Path, image_source: str, seed: int = 1) -> Rendered:
+def render(directory: Path, image_source: str, seed: int = 1, mesh: str = "none", **variables: str) -> Rendered:
     """Renders everything, with an empty directory to work in; Python orders sets by the seed."""
     playbook, inventory = directory / "render.yml", directory / "inventory.yml"
     playbook.write_text(RENDER.format(repository=REPOSITORY, directory=directory))
@@ -106,7 +106,8 @@ def render(directory: Path, image_source: str, seed: int = 1) -> Rendered:
     (directory / "group_vars").symlink_to(REPOSITORY / "group_vars")
     (directory / "templates").symlink_to(REPOSITORY / "roles/workload/templates")
     within = ["env", f"PYTHONHASHSEED={seed}"]
-    run = play(playbook, inventory=str(inventory), within=within, image_source_chosen=image_source, routes=ROUTES)
+    settings = {"image_source_chosen": image_source, "routes": ROUTES, "mesh": mesh}
+    run = play(playbook, inventory=str(inventory), within=within, **settings, **variables)
     assert run.ok, run.output
     pods, cluster = (json.loads((directory / f"{platform}.json").read_text()) for platform in ("pods", "cluster"))
     return Rendered(

@@ -87,6 +87,15 @@ def test_every_object_of_the_cluster_conforms_to_its_schema(rendered: Rendered, 
     assert judged.judged == len(rendered.objects)
 
 
+def test_what_a_mesh_adds_conforms_to_its_schema(tmp_path: Path, schemas: Path) -> None:
+    meshed = render(tmp_path, "packages", mesh="linkerd").objects
+    # The kinds of Linkerd come with its charts, which are in no package registry.
+    known = [found for found in meshed if not found["apiVersion"].startswith("policy.linkerd.io/")]
+    judged = judges.conform(yaml.safe_dump_all(known), schemas)
+    assert judged.wrong == []
+    assert judged.judged == len(known) < len(meshed)
+
+
 def test_every_manifest_for_podman_conforms_to_its_schema(rendered: Rendered, schemas: Path) -> None:
     for name, manifest in rendered.pods.items():
         judged = judges.conform(manifest, schemas)

@@ -10,6 +10,7 @@ import pytest
 
 from loadgen.charts import MOST_POINTS, Axis, Limit, Line, LogAxis, TailAxis, latency_over_time, number, over_time, thin
 from loadgen.collector import Collector
+from loadgen.mesh import Call, Mesh
 from loadgen.reconcile import Reconciled, Reconciliation
 from loadgen.report import write_report
 from loadgen.settings import write_json
@@ -231,3 +232,16 @@ def test_thinning_keeps_the_worst_or_the_mean():
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (0.25, "0.25"), (12, "12"), (1500, "1,500"), (20_000, "20k")])
 def test_numbers_are_written_short(value, text):
     assert number(value) == text
+
+
+def test_the_page_says_who_shared_the_traffic(report, directory):
+    _, page = report()
+    assert "there is no mesh" in page.text
+    calls = [Call("ingress", "relay", "requests", 24, 0), Call("ledger", "mongodb", "connections", 3, 1)]
+    write_json(directory.mesh, Mesh({"relay": 24, "direct": 25}, calls, {"relay-x": "it has no proxy"}))
+    _, page = report()
+    text = " ".join(page.text.split())
+    assert "Shared by the mesh: its proxies counted 24 requests to relay, 25 requests to direct." in text
+    assert "ingress to relay 24 requests, ledger to mongodb 3 connections (1 without)." in text
+    assert "relay-x was not counted: it has no proxy" in text
+    assert "there is no mesh" not in text

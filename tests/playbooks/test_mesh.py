@@ -1,0 +1,298 @@
+"""What a mesh adds: certificates, policies and routes, judged without Linkerd, which is in no package registry."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers import pod_security
+from helpers.machine import REPOSITORY
+from helpers.manifests import INVENTORY, ROUTES, Rendered, render
+from helpers.mesh_policy import admits
+from helpers.network_policy import Pod, enters, leaves
+from helpers.playbook import Play, play
+
+PROXY = 4143
+CERTIFY = """\
+- name: Make certificates
+  hosts: localhost
+  gather_facts: false
+  connection: local
+  tasks:
+    - name: Make certificates
+      ansible.builtin.include_role: {name: linkerd, tasks_from: certificates, rolespec_validate: false}
+    - name: Tell what is trusted
+      ansible.builtin.copy:
+        content: "{{ linkerd_trusted }}"
+        dest: "{{ linkerd_certificates_dir }}/trusted"
+        mode: "0644"
+      changed_when: false
+"""
+
+
+@pytest.fixture(scope="module")
+def meshed(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    return render(tmp_path_factory.mktemp("meshed"), "packages", mesh="linkerd")
+
+
+@pytest.fixture(scope="module")
+def templates(meshed: Rendered) -> dict[str, Any]:
+    """The template of each workload's pods, with the namespace they live in."""
+    return {
+        found["metadata"]["name"]: found["spec"]["template"] | {"namespace": found["metadata"]["namespace"]}
+        for found in meshed.of_kind("Deployment", "StatefulSet")
+    }
+
+
+@pytest.fixture(scope="module")
+def edges(meshed: Rendered) -> set[tuple[str, str]]:
+    """Who calls whom: the one list that policies of both kinds come from."""
+    found = {(name, other) for name, workload in meshed.workloads.items() for other in workload.get("calls", [])}
+    assert ("relay", "ledger") in found
+    return found
+
+
+def certify(directory: Path, **variables: Any) -> Play:
+    playbook = directory / "certify.yml"
+    playbook.write_text(CERTIFY)
+    group_vars = directory / "group_vars"
+    if not group_vars.exists():
+        group_vars.symlink_to(REPOSITORY / "group_vars")
+    extra = {"repository_root": str(REPOSITORY), "linkerd_certificates_dir": str(directory / "certificates")}
+    return play(playbook, **(extra | variables))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("mesh")
+    made = certify(directory)
+    assert made.ok, made.output
+    return directory / "certificates"
+
+
+def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["openssl", *map(str, arguments)], check=False, capture_output=True, text=True)
+
+
+def test_the_issuer_is_the_anchors_and_not_the_next_ones(certificates: Path) -> None:
+    issuer = certificates / "issuer.crt"
+    assert openssl("verify", "-x509_strict", "-CAfile", certificates / "anchor.crt", issuer).returncode == 0
+    assert openssl("verify", "-x509_strict", "-CAfile", certificates / "next.crt", issuer).returncode != 0
+    # What the proxies get: any of the anchors will do.
+    assert openssl("verify", "-x509_strict", "-CAfile", certificates / "trusted", issuer).returncode == 0
+    assert (certificates / "trusted").read_text().count("BEGIN CERTIFICATE") == 2
+
+
+@pytest.mark.parametrize("name", ["anchor", "next", "issuer"])
+def test_an_authority_is_as_linkerd_asks(certificates: Path, name: str) -> None:
+    # Linkerd takes ECDSA P-256 and SHA-256 alone (pkg/issuercerts of its source).
+    said = openssl("x509", "-in", certificates / f"{name}.crt", "-noout", "-text").stdout
+    assert "ASN1 OID: prime256v1" in said
+    assert "Signature Algorithm: ecdsa-with-SHA256" in said
+    assert "X509v3 Basic Constraints: critical" in said
+    assert "CA:TRUE" in said
+    assert "Certificate Sign, CRL Sign" in said
+    assert ("pathlen:0" in said) is (name == "issuer")
+
+
+@pytest.mark.parametrize("name", ["proxy-injector", "sp-validator", "policy-validator"])
+def test_a_webhook_answers_to_the_name_that_the_api_server_calls(certificates: Path, name: str) -> None:
+    certificate = certificates / f"{name}.crt"
+    host = f"linkerd-{name}.linkerd.svc"
+    wanted = ("-purpose", "sslserver", "-verify_hostname", host, "-CAfile", certificate, certificate)
+    assert openssl("verify", *wanted).returncode == 0
+    assert "CA:FALSE" in openssl("x509", "-in", certificate, "-noout", "-text").stdout
+
+
+def test_every_key_is_its_certificates_and_nobody_elses_to_read(certificates: Path) -> None:
+    keys = sorted(certificates.glob("*.key"))
+    assert [key.stem for key in keys] == [
+        "anchor",
+        "issuer",
+        "next",
+        "policy-validator",
+        "proxy-injector",
+        "sp-validator",
+    ]
+    for key in keys:
+        # Linkerd's policy controller reads PKCS #8 alone.
+        assert key.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+        public = openssl("pkey", "-in", key, "-pubout").stdout
+        assert public == openssl("x509", "-in", key.with_suffix(".crt"), "-noout", "-pubkey").stdout
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(certificates.stat().st_mode) == 0o700
+
+
+def test_certificates_are_made_once(certificates: Path) -> None:
+    again = certify(certificates.parent)
+    assert again.ok, again.output
+    assert again.changes == []
+
+
+def test_an_issuer_that_has_run_out_stops_the_run_with_what_to_do(tmp_path: Path) -> None:
+    assert certify(tmp_path, linkerd_issuer_days=0).ok
+    stopped = certify(tmp_path, linkerd_issuer_days=0)
+    assert not stopped.ok
+    assert "rotate_certificates.yml" in " ".join(stopped.reasons)
+
+
+def test_a_workload_is_called_by_those_that_need_it_and_by_no_other(
+    meshed: Rendered, templates: dict[str, Any], edges: set[tuple[str, str]]
+) -> None:
+    policies = meshed.of_kind("Server", "MeshTLSAuthentication", "AuthorizationPolicy")
+    callers = {name: f"{template['namespace']}/{name}" for name, template in templates.items()}
+    admitted = {
+        (caller, called)
+        for caller, identity in callers.items()
+        for called, template in templates.items()
+        if admits(policies, template, template["namespace"], "main", identity)
+    }
+    assert admitted == edges
+    for called, template in templates.items():
+        for stranger in (None, "courseload/default", "default/relay", "linkerd/linkerd-identity"):
+            assert not admits(policies, template, template["namespace"], "main", stranger), (called, stranger)
+
+
+def test_the_network_lets_through_what_the_mesh_does(
+    meshed: Rendered, templates: dict[str, Any], edges: set[tuple[str, str]]
+) -> None:
+    policies = meshed.of_kind("NetworkPolicy")
+    pods = {name: Pod(template["namespace"], template["metadata"]["labels"]) for name, template in templates.items()}
+    for port in (PROXY, *{workload["port"] for workload in meshed.workloads.values()}):
+        passing = {
+            (name, other)
+            for name, pod in pods.items()
+            for other, target in pods.items()
+            if leaves(policies, pod, target, port) and enters(policies, pod, target, port)
+        }
+        wanted = {(name, other) for name, other in edges if port in (PROXY, meshed.workloads[other]["port"])}
+        assert passing == wanted, port
+
+
+def test_every_proxy_reaches_the_control_plane_and_the_names(meshed: Rendered, templates: dict[str, Any]) -> None:
+    policies = meshed.of_kind("NetworkPolicy")
+    control = Pod("linkerd", {"linkerd.io/control-plane-component": "identity"})
+    names = Pod("kube-system", {"k8s-app": "kube-dns"})
+    for name, template in templates.items():
+        pod = Pod(template["namespace"], template["metadata"]["labels"])
+        assert {port for port in (22, 443, 8080, 8086, 8090) if leaves(policies, pod, control, port)} == {
+            8080,
+            8086,
+            8090,
+        }, name
+        assert leaves(policies, pod, names, 53, "UDP"), name
+        assert not enters(policies, control, pod, PROXY), name
+
+
+def test_every_pod_gets_a_proxy_that_denies_unless_told(templates: dict[str, Any]) -> None:
+    for name, template in templates.items():
+        annotations = template["metadata"]["annotations"]
+        assert annotations["linkerd.io/inject"] == "enabled", name
+        assert annotations["config.linkerd.io/default-inbound-policy"] == "deny", name
+
+
+def test_a_database_is_opaque_on_both_sides(meshed: Rendered, templates: dict[str, Any]) -> None:
+    services = {found["metadata"]["name"]: found["metadata"] for found in meshed.of_kind("Service")}
+    servers = {found["metadata"]["name"]: found["spec"]["proxyProtocol"] for found in meshed.of_kind("Server")}
+    for name, port in {"mongodb": "27017", "redis": "6379"}.items():
+        assert templates[name]["metadata"]["annotations"]["config.linkerd.io/opaque-ports"] == port
+        assert services[name]["annotations"]["config.linkerd.io/opaque-ports"] == port
+        assert servers[name] == "opaque"
+    assert {name: servers[name] for name in ("ledger", "relay", "direct")} == {
+        "ledger": "gRPC",
+        "relay": "HTTP/1",
+        "direct": "HTTP/1",
+    }
+
+
+def test_a_database_behind_a_proxy_is_asked_from_within(templates: dict[str, Any]) -> None:
+    # The proxy takes every connection from outside, whether anybody is behind it or not.
+    for name, template in templates.items():
+        for container in template["spec"]["containers"]:
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                assert "tcpSocket" not in container.get(kind, {}), (name, kind)
+
+
+def test_the_mesh_splits_what_the_ingress_sends_to_a_service_without_pods(meshed: Rendered) -> None:
+    routes = {found["metadata"]["name"]: found["spec"] for found in meshed.of_kind("HTTPRoute")}
+    outer, split = routes["course"], routes["course-split"]
+    assert outer["parentRefs"][0]["namespace"] == "ingress"
+    assert outer["rules"][0]["backendRefs"] == [{"name": "course", "port": 80}]
+    (parent,) = split["parentRefs"]
+    assert (parent["group"], parent["kind"], parent["name"], parent["port"]) == ("", "Service", "course", 80)
+    assert split["rules"] == [
+        {
+            "backendRefs": [
+                {"name": name, "port": meshed.workloads[name]["port"], "weight": weight}
+                for name, weight in ROUTES.items()
+            ]
+        }
+    ]
+    service = next(found for found in meshed.of_kind("Service") if found["metadata"]["name"] == "course")
+    assert service["metadata"]["namespace"] == "courseload"
+    assert service["metadata"]["annotations"] == {"traefik.io/service.nativelb": "true"}
+    assert "selector" not in service["spec"]
+
+
+@pytest.mark.parametrize("mesh", ["none", "linkerd"])
+def test_where_a_request_goes_is_not_the_clients_to_say(meshed: Rendered, rendered: Rendered, mesh: str) -> None:
+    objects = meshed if mesh == "linkerd" else rendered
+    route = next(found for found in objects.of_kind("HTTPRoute") if found["metadata"]["name"] == "course")
+    assert route["spec"]["rules"][0]["filters"] == [
+        {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["l5d-dst-override"]}}
+    ]
+
+
+def test_pods_are_restricted_but_for_what_redirects_their_traffic(meshed: Rendered, templates: dict[str, Any]) -> None:
+    assert {
+        name: found for name, template in templates.items() if (found := pod_security.violations(template["spec"]))
+    } == {}
+    # Pod Security has no exception for one container: a policy of ours stands in for it, in the same namespaces.
+    labels = [found["metadata"]["labels"] for found in meshed.of_kind("Namespace")]
+    assert {found["pod-security.kubernetes.io/enforce"] for found in labels} == {"privileged"}
+    assert {found["pod-security.kubernetes.io/audit"] for found in labels} == {"restricted"}
+    (binding,) = meshed.of_kind("ValidatingAdmissionPolicyBinding")
+    (selected,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert set(selected["values"]) == {found["metadata"]["name"] for found in meshed.of_kind("Namespace")}
+    assert binding["spec"]["validationActions"] == ["Deny"]
+
+
+def test_other_anchors_restart_what_can_be_restarted_without_a_failed_request(
+    templates: dict[str, Any], tmp_path: Path, certificates: Path
+) -> None:
+    other = render(tmp_path, "packages", mesh="linkerd", linkerd_certificates_dir=str(certificates))
+    changed = {
+        found["metadata"]["name"]
+        for found in other.of_kind("Deployment", "StatefulSet")
+        if found["spec"]["template"]["metadata"] != templates[found["metadata"]["name"]]["metadata"]
+    }
+    assert changed == {"ledger", "relay", "direct", "ingress"}
+
+
+def test_without_charts_the_run_stops_before_it_changes_anything(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(
+        yaml.safe_dump(INVENTORY | {"all": INVENTORY["all"] | {"vars": INVENTORY["all"]["vars"] | {"platform": "k3s"}}})
+    )
+    (tmp_path / "nothing").mkdir()
+    playbook = tmp_path / "charts.yml"
+    playbook.write_text(
+        "- hosts: ops\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.include_role: {name: artifact}\n"
+        "      vars: {artifact_names: '{{ linkerd_artifacts }}'}\n"
+    )
+    (tmp_path / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    run = play(
+        playbook,
+        inventory=str(inventory),
+        repository_root=str(REPOSITORY),
+        linkerd_dir=str(tmp_path / "nothing"),
+        artifact_cache=str(tmp_path / "cache"),
+    )
+    assert not run.ok
+    assert "linkerd-crds-2026.6.3.tgz" in " ".join(run.reasons)

@@ -1,0 +1,68 @@
+"""The module mesh_counts, on what proxies of Linkerd (edge releases of August 2026) told."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+MODULE = Path(__file__).parents[2] / "plugins/modules/mesh_counts.py"
+
+# Shortened: the labels that are not read are left out.
+INGRESS = """\
+# HELP outbound_http_route_backend_requests The total number of requests dispatched
+# TYPE outbound_http_route_backend_requests counter
+outbound_http_route_backend_requests_total{parent_name="course",route_name="course-split",backend_name="direct"} 20
+outbound_http_route_backend_requests_total{parent_name="course",route_name="course-split",backend_name="relay"} 17
+outbound_http_route_backend_requests_total{parent_name="other",route_name="default",backend_name="relay"} 5
+request_total{direction="inbound",target_addr="0.0.0.0:4191",tls="no_identity",no_tls_reason="no_tls_from_remote"} 3
+request_total{direction="outbound",tls="true",dst_pod="direct-1",dst_service="direct"} 20
+request_total{direction="outbound",tls="true",dst_pod="relay-1",dst_service="relay"} 11
+request_total{direction="outbound",tls="true",dst_pod="relay-2",dst_service="relay"} 6
+tcp_open_total{direction="outbound",peer="src",target_addr="10.43.2.196:80",tls="no_identity"} 1
+tcp_open_total{direction="outbound",peer="dst",tls="true",dst_pod="relay-1",dst_service="relay"} 1
+"""
+LEDGER = """\
+request_total{direction="inbound",target_addr="10.42.0.17:8010",tls="true",srv_name="ledger"} 181
+tcp_open_total{direction="outbound",peer="dst",tls="true",dst_pod="mongodb-0",dst_service="mongodb"} 3
+tcp_open_total{direction="outbound",peer="src",target_addr="10.43.233.235:27017",tls="no_identity"} 3
+tcp_open_total{direction="outbound",peer="dst",tls="no_identity",dst_pod="mongodb-0",dst_service="mongodb"} 2
+"""
+
+
+@pytest.fixture(scope="module")
+def module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mesh_counts", MODULE)
+    assert spec
+    assert spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules["mesh_counts"] = loaded  # where dataclasses look for it
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_requests_are_counted_by_backend_of_the_parent_that_is_asked_for(module: ModuleType) -> None:
+    counts = module.Counts()
+    counts.add("ingress", INGRESS, "course")
+    counts.add("ingress", INGRESS, "course")
+    assert dict(counts.split) == {"direct": 40, "relay": 34}
+
+
+def test_calls_are_counted_with_tls_and_without(module: ModuleType) -> None:
+    counts = module.Counts()
+    counts.add("ingress", INGRESS, "course")
+    counts.add("ledger", LEDGER, "course")
+    assert counts.calls() == [
+        {"caller": "ingress", "called": "direct", "of": "requests", "secured": 20, "plain": 0},
+        {"caller": "ingress", "called": "relay", "of": "requests", "secured": 17, "plain": 0},
+        {"caller": "ledger", "called": "mongodb", "of": "connections", "secured": 3, "plain": 2},
+    ]
+
+
+def test_a_proxy_that_has_counted_nothing_says_nothing(module: ModuleType) -> None:
+    counts = module.Counts()
+    counts.add("redis", "# EOF\n", "course")
+    assert (dict(counts.split), counts.calls()) == ({}, [])
