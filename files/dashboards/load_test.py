@@ -30,7 +30,7 @@ DASHBOARD = Dashboard(
                 text="That were answered.",
                 width=6,
                 height=4,
-                queries=[promql("sum(rate(loadtest_requests_total[30s]))", "requests")],
+                queries=[promql("sum(rate(loadtest_request_seconds_count[30s]))", "requests")],
                 needs=Need.LOAD_TEST,
             ),
             Panel(
@@ -43,7 +43,8 @@ DASHBOARD = Dashboard(
                 height=4,
                 queries=[
                     promql(
-                        "sum(rate(loadtest_failures_total[30s])) / (sum(rate(loadtest_requests_total[30s])) > 0)",
+                        "sum(rate(loadtest_failures_total[30s]))"
+                        " / (sum(rate(loadtest_request_seconds_count[30s])) > 0)",
                         "failed",
                     )
                 ],
@@ -78,7 +79,7 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="reqps",
                 text="By the route that answered.",
-                queries=[promql("sum by (route) (rate(loadtest_requests_total[30s]))", "{{route}}")],
+                queries=[promql("sum by (route) (rate(loadtest_request_seconds_count[30s]))", "{{route}}")],
                 needs=Need.LOAD_TEST,
             ),
             Panel(
