@@ -101,9 +101,9 @@ def test_the_databases_refuse_whoever_has_no_password() -> None:
         redis.Redis(host="127.0.0.1", port=6379).ping()
 
 
-def test_the_databases_and_prometheus_are_not_reached_from_other_machines() -> None:
+def test_the_databases_and_what_watches_them_are_not_reached_from_other_machines() -> None:
     for address in own_addresses():
-        for port in (27017, 6379, 9090):
+        for port in (27017, 6379, 9090, 3000):
             with socket.socket() as client:
                 client.settimeout(2)
                 assert client.connect_ex((address, port)) != 0, f"port {port} answers on {address}"
