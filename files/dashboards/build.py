@@ -40,6 +40,8 @@ def as_json(described: Dashboard) -> str:
         .timezone("browser")
         .refresh(described.refresh)
         .tooltip(types.DashboardCursorSync.CROSSHAIR)
+        .annotations([])
+        .variables([])
         .link(
             dashboard.DashboardLink("courseload")
             .type(types.DashboardLinkType.DASHBOARDS)
