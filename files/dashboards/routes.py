@@ -164,6 +164,7 @@ DASHBOARD = Dashboard(
             Panel(
                 title="CPU, of what it asks for",
                 kind=Kind.LINES,
+                width=12,
                 unit="percentunit",
                 text="Of the CPU that each replica asks for. In a cluster another one comes above the line.",
                 queries=[promql("route:cpu_of_request:ratio30s", "{{route}}")],
@@ -172,6 +173,7 @@ DASHBOARD = Dashboard(
             Panel(
                 title="CPU",
                 kind=Kind.LINES,
+                width=12,
                 unit="none",
                 decimals=2,
                 text="Cores that are busy. Python keeps one busy at most.",
@@ -180,6 +182,7 @@ DASHBOARD = Dashboard(
             Panel(
                 title="Memory",
                 kind=Kind.LINES,
+                width=12,
                 unit="bytes",
                 text="What the processes hold.",
                 queries=[promql("workload:memory_bytes:sum", "{{workload}}")],
@@ -187,6 +190,7 @@ DASHBOARD = Dashboard(
             Panel(
                 title="Replicas, and how many may be",
                 kind=Kind.LINES,
+                width=12,
                 unit="none",
                 text="As Kubernetes scales them.",
                 queries=[
