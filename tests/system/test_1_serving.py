@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from helpers import courseload, machine
 from helpers.courseload import NOTE, ROUTES, counters, fresh_key, notes, post, post_on_both_routes
-from helpers.playbook import play
+from helpers.playbook import Play, play
 
 
 def test_a_note_is_in_mongodb_when_its_201_arrives() -> None:
@@ -159,10 +159,23 @@ def test_notes_outlive_a_restart_of_every_pod() -> None:
         assert int(client.get("notes:count") or 0) >= counted
 
 
-def test_a_second_run_changes_nothing() -> None:
+@pytest.fixture(scope="module")
+def second_run() -> Play:
+    """What site.yml does where it has been run."""
     run = play("site.yml")
     assert run.ok, run.output[-4000:]
-    assert run.changes == []
+    return run
+
+
+def test_a_second_run_changes_nothing(second_run: Play) -> None:
+    assert second_run.changes == []
+
+
+def test_the_summary_says_where_grafana_is_or_what_to_do_for_it(second_run: Play) -> None:
+    runs = "grafana" in courseload.pods()
+    assert ("Grafana, on this host only: http://localhost:3000" in second_run.output) is runs
+    assert ("Grafana was left out" in second_run.output) is not runs
+    assert runs or "playbooks/lock.yml" in second_run.output
 
 
 def test_check_mode_on_the_installed_system_has_nothing_to_change() -> None:
