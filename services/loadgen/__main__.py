@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from course.settings import BadSetting
+from course.settings import BadSetting, Environment
 from loadgen.settings import RunDirectory, Settings, write_json
 from loadgen.targets import parse_targets
 
@@ -92,8 +92,9 @@ def drive(options: argparse.Namespace) -> None:
     from loadgen.drive import drive as run_load
 
     directory = RunDirectory(options.directory)
+    port = Environment(os.environ).number("METRICS_PORT", 0, low=0, high=65535)
     try:
-        run_load(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory)
+        run_load(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory, port)
     except NoLoad as problem:
         sys.exit(f"courseload: {problem}")
 

@@ -153,6 +153,14 @@ class Collector:
         self._append(self._directory.unknown.name, report.unknown)
         self._close_seconds(int(now - self._started_at) - STAYS_OPEN_S)
 
+    def so_far(self) -> dict[str, HdrHistogram]:
+        """The latencies that have arrived, by the route that answered."""
+        return dict(self._totals)
+
+    def worker_rows(self) -> list[WorkerRow]:
+        """What is known of each worker."""
+        return [worker.row for worker in self._workers.values()]
+
     def unfinished(self) -> list[str]:
         """The workers whose last report is not in."""
         return [name for name, worker in self._workers.items() if not worker.row.complete]
@@ -187,7 +195,7 @@ class Collector:
             routes={name: _detail(histogram) for name, histogram in sorted(self._totals.items())},
             series=self._series(),
             errors={name: dict(kinds.most_common()) for name, kinds in self._errors.items()},
-            workers=[worker.row for worker in self._workers.values()],
+            workers=self.worker_rows(),
             lost_attempts=self._lost_attempts(),
             users_reached=max((row.users for row in self._rows.values()), default=0),
         )

@@ -14,6 +14,7 @@ from locust.runners import STATE_STOPPING, MasterRunner
 
 from loadgen.collector import Collector
 from loadgen.locustfile import NotePoster
+from loadgen.metrics import Figures, serve
 from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
 from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
@@ -47,10 +48,11 @@ def work(master: str) -> None:
     connection.context.term()
 
 
-def drive(settings: Settings, directory: RunDirectory) -> None:
+def drive(settings: Settings, directory: RunDirectory, metrics_port: int = 0) -> None:
     """Runs the load test that `settings` describes and writes what came of it into the run's directory.
 
-    Raises `NoLoad` when the workers do not come.
+    While it runs, its figures are told on the port for metrics, unless that is 0. Raises `NoLoad` when the workers do
+    not come.
     """
     _quieten()
     environment = Environment(user_classes=[NotePoster], events=events, host=settings.target)
@@ -58,7 +60,10 @@ def drive(settings: Settings, directory: RunDirectory) -> None:
     environment.parsed_options = _options(settings)
     runner = environment.create_master_runner("*", PORT)
     _await_workers(runner, settings.workers)
-    Drive(settings, directory, runner).run()
+    run = Drive(settings, directory, runner)
+    if metrics_port:
+        serve(metrics_port, Figures(lambda: run.collector, lambda: runner.user_count, settings.users, SILENT_S))
+    run.run()
     runner.greenlet.kill(block=True)
 
 

@@ -1,6 +1,6 @@
 """Latencies in HdrHistograms: microseconds up to an hour, three significant digits, mergeable between processes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from hdrh.histogram import HdrHistogram
@@ -51,6 +51,12 @@ def distribution(histogram: HdrHistogram) -> list[tuple[float, float]]:
         return []
     at = histogram.get_percentile_to_value_dict(points)
     return [(point, _ms(at[point])) for point in points]
+
+
+def recorded(histogram: HdrHistogram) -> Iterator[tuple[float, int]]:
+    """(seconds, how many) of all that was counted, ascending; the library's own iterator takes ten times as long."""
+    counts = enumerate(histogram.counts[:])
+    return ((histogram.get_value_from_index(index) / 1e6, count) for index, count in counts if count)
 
 
 def _ms(microseconds: int) -> float:

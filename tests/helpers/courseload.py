@@ -135,3 +135,14 @@ def kill(container: str) -> int:
 def main_process(container: str) -> int:
     """The process id of a container's main process; 0 while it is not running."""
     return int(podman("inspect", "--format", "{{.State.Pid}}", container))
+
+
+def has_postgresql() -> bool:
+    """Whether MongoDB is FerretDB in front of PostgreSQL here."""
+    return "mongodb-postgres" in containers()
+
+
+def psql(role: str, database: str, statement: str) -> str:
+    """What PostgreSQL answers to a role; raises CalledProcessError where it refuses."""
+    place = ("--host=/run/postgresql", f"--username={role}", f"--dbname={database}")
+    return podman("exec", "mongodb-postgres", "psql", *place, "-Atc", statement)

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +25,7 @@ PLAYBOOK = """\
 FETCH = "{name: artifact}"
 VERIFY = "{name: artifact, tasks_from: bundle}"
 CHOOSE = "{name: image, tasks_from: source}"
+UNPACK = "{name: workload, tasks_from: artifacts}"
 
 
 def sha256(content: bytes) -> str:
@@ -236,3 +238,32 @@ def test_a_bundle_decides_where_images_come_from(tmp_path: Path, bundle: Path) -
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/image_source").write_text("registry\n")
     stopped(run(tmp_path, role=CHOOSE, **variables), "made with image_source registry", "bundle")
+
+
+def test_what_a_workload_gets_is_unpacked_once_and_an_earlier_version_removed(tmp_path: Path) -> None:
+    def provide(version: str) -> Play:
+        archive = tmp_path / f"plugin-{version}.zip"
+        if not archive.exists():
+            with zipfile.ZipFile(archive, "w") as packed:
+                packed.writestr("plugin/program", version)  # without the right to be run, as in a published one
+        thing = {
+            "version": version,
+            "url": archive.as_uri(),
+            "file": archive.name,
+            "sha256": sha256(archive.read_bytes()),
+        }
+        workload = {"artifacts": {"directory": "/srv/plugins", "names": ["thing"]}}
+        state = {"state_dir": str(tmp_path / "state"), "workload_name": "shower", "workload_spec": workload}
+        return run(tmp_path, role=UNPACK, artifacts={"thing": thing}, **state)
+
+    first = provide("1")
+    assert first.ok, first.output
+    second = provide("1")
+    assert second.ok, second.output
+    assert second.changes == []
+    third = provide("2")
+    assert third.ok, third.output
+    (left,) = (tmp_path / "state/artifacts/shower").iterdir()
+    program = left / "plugin/program"
+    assert (left.name, program.read_text()) == ("plugin-2", "2")
+    assert program.stat().st_mode & 0o777 == 0o755

@@ -22,8 +22,13 @@ from helpers.playbook import Play, play
 from lab.hosts import host_image
 from lab.podman import podman, settle
 
-UPSTREAM = {"redis": "redis:8.0", "mongo": "mongo:8.0", "traefik": "traefik:v3.7"}
-IMAGES = {"redis": "redis", "mongodb": "mongo", "ingress": "traefik"}
+UPSTREAM = {
+    "redis": "library/redis:8.0",
+    "mongo": "library/mongo:8.0",
+    "traefik": "library/traefik:v3.7",
+    "grafana": "grafana/grafana:11.6.16",
+}
+IMAGES = {"redis": "redis", "mongodb": "mongo", "ingress": "traefik", "grafana": "grafana"}
 PLAYBOOK = """\
 - hosts: localhost
   gather_facts: false
@@ -94,7 +99,7 @@ def push(directory: Path, name: str, address: str) -> str:
         tar.addfile(file, io.BytesIO(name.encode()))
     image, digest = f"localhost/courseload-test/{name}:1", directory / f"{name}.digest"
     podman("import", str(archive), image)
-    target = f"docker://{address}/library/{UPSTREAM[name]}"
+    target = f"docker://{address}/{UPSTREAM[name]}"
     podman("push", "--tls-verify=false", f"--digestfile={digest}", image, target)
     podman("rmi", image)
     return digest.read_text()

@@ -28,7 +28,8 @@ def config(documents: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def targets(config: dict[str, Any]) -> dict[str, dict[str, str]]:
     """The labels of each target, by its address."""
-    found = [static for job in config["prometheus.yml"]["scrape_configs"] for static in job["static_configs"]]
+    jobs = config["prometheus.yml"]["scrape_configs"]
+    found = [static for job in jobs for static in job.get("static_configs", [])]
     return {target: static["labels"] for static in found for target in static["targets"]}
 
 
@@ -61,6 +62,13 @@ def test_the_routes_and_nothing_else_are_labelled_as_such(targets: dict[str, dic
     assert {labels["route"]: labels["workload"] for labels in targets.values() if "route" in labels} == {
         route: route for route in ROUTES
     }
+
+
+def test_it_looks_at_a_load_test_while_there_is_one(config: dict[str, Any]) -> None:
+    (job,) = (job for job in config["prometheus.yml"]["scrape_configs"] if "static_configs" not in job)
+    # A name that nobody has is no target, and no target is none that is down.
+    assert [(found["names"], found["port"]) for found in job["dns_sd_configs"]] == [(["locust-master"], 8090)]
+    assert job["relabel_configs"] == [{"target_label": "workload", "replacement": "loadtest"}]
 
 
 def test_what_is_beside_it_listens_to_it_alone(documents: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from helpers import courseload, machine
 from helpers.courseload import NOTE, ROUTES, counters, fresh_key, notes, post, post_on_both_routes
-from helpers.playbook import play
+from helpers.playbook import Play, play
 
 
 def test_a_note_is_in_mongodb_when_its_201_arrives() -> None:
@@ -101,9 +101,9 @@ def test_the_databases_refuse_whoever_has_no_password() -> None:
         redis.Redis(host="127.0.0.1", port=6379).ping()
 
 
-def test_the_databases_and_prometheus_are_not_reached_from_other_machines() -> None:
+def test_the_databases_and_what_watches_them_are_not_reached_from_other_machines() -> None:
     for address in own_addresses():
-        for port in (27017, 6379, 9090):
+        for port in (27017, 6379, 9090, 3000):
             with socket.socket() as client:
                 client.settimeout(2)
                 assert client.connect_ex((address, port)) != 0, f"port {port} answers on {address}"
@@ -159,10 +159,24 @@ def test_notes_outlive_a_restart_of_every_pod() -> None:
         assert int(client.get("notes:count") or 0) >= counted
 
 
-def test_a_second_run_changes_nothing() -> None:
+@pytest.fixture(scope="module")
+def second_run() -> Play:
+    """What site.yml does where it has been run."""
     run = play("site.yml")
     assert run.ok, run.output[-4000:]
-    assert run.changes == []
+    return run
+
+
+def test_a_second_run_changes_nothing(second_run: Play) -> None:
+    assert second_run.changes == []
+
+
+def test_the_summary_says_where_grafana_is_or_what_to_do_for_it(second_run: Play) -> None:
+    runs = "grafana" in courseload.pods()
+    said = " ".join(second_run.output.split())
+    assert ("Grafana, on this host only: http://localhost:3000" in said) is runs
+    assert ("Grafana was left out" in said) is not runs
+    assert runs or "run playbooks/lock.yml on a machine that reaches one" in said
 
 
 def test_check_mode_on_the_installed_system_has_nothing_to_change() -> None:

@@ -83,7 +83,8 @@ def say(request: pytest.FixtureRequest, line: str) -> None:
 
 
 def test_every_killed_process_is_replaced_within_30_s(aftermath: dict[str, Any]) -> None:
-    assert {container.split("-")[0] for container in aftermath["recoveries"]} == {
+    # Grafana is there only where its image could be had.
+    assert {container.split("-")[0] for container in aftermath["recoveries"]} - {"grafana"} == {
         *("direct", "ingress", "ledger", "mongodb", "prometheus", "redis", "relay")
     }
     assert [container for container, seconds in aftermath["recoveries"].items() if seconds is None] == []

@@ -1,0 +1,188 @@
+"""What the panels of Grafana's dashboards ask has answers.
+
+Each question is taken out of the generated JSON and put to the real database, under an account that may only read.
+Grafana itself, which is in no package registry, does not run here.
+"""
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pymongo.errors
+import pytest
+import redis
+from bson import json_util
+
+import dashboards
+from dashboards.model import MONGODB, PROMETHEUS, REDIS, Need
+from helpers import courseload, reader
+from helpers.load import load_test
+from helpers.machine import REPOSITORY
+from helpers.prometheus import query, query_range
+
+SHOWN_S = 600  # the time that is shown
+GENERATED = REPOSITORY / "files/dashboards"
+CASES = [
+    pytest.param(name, need, id=f"{name} with {need.name}" if need else name)
+    for name, described in dashboards.DASHBOARDS.items()
+    for need in (None, *Need)
+    if any(panel.needs is need for panel in described.panels().values())
+]
+
+Panel = dict[str, Any]
+Target = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def load() -> None:
+    """A load test within the time that is shown: the one before this, or else a short one."""
+    seen = f"count(max_over_time(route:notes:rate30s[{SHOWN_S // 2}s]) > 0) and on () max_over_time(loadtest_users[5m])"
+    if [row["value"][1] for row in query(seen)] == [str(len(courseload.ROUTES))]:
+        return
+    with load_test(users=20, duration="20s", slo_p99_ms=5000) as process:
+        process.wait(timeout=180)
+
+
+@pytest.fixture(scope="module")
+def mongodb() -> Iterator[reader.Client]:
+    with reader.mongodb_client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def counters() -> Iterator[redis.Redis]:
+    with reader.redis_client() as client:
+        yield client
+
+
+@pytest.mark.parametrize(("name", "need"), CASES)
+def test_every_question_has_an_answer_with_what_its_panel_shows(
+    name: str, need: Need | None, mongodb: reader.Client, counters: redis.Redis
+) -> None:
+    if need in (Need.KUBERNETES, Need.MESH):
+        pytest.skip(f"these panels need {need.value}")
+    if need is Need.POSTGRESQL and not courseload.has_postgresql():
+        pytest.skip(f"these panels need {need.value}")
+    ask: dict[str | None, Callable[[Panel, Target], None]] = {
+        PROMETHEUS.uid: ask_prometheus,
+        MONGODB.uid: lambda panel, target: ask_mongodb(mongodb, panel, target),
+        REDIS.uid: lambda panel, target: ask_redis(counters, panel, target),
+    }
+    needs = {number: panel.needs for number, panel in dashboards.DASHBOARDS[name].panels().items()}
+    panels = json.loads((GENERATED / f"{name}.json").read_text())["panels"]
+    asked = [panel for panel in panels if panel["type"] != "row" and needs[panel["id"]] is need]
+    assert asked
+    faults = {}
+    for panel in asked:
+        for target in panel["targets"]:
+            try:
+                ask[target["datasource"]["uid"]](panel, target)
+            except (AssertionError, OSError, pymongo.errors.PyMongoError, redis.RedisError) as fault:
+                faults[f"{panel['title']} ({panel['id']}{target['refId']})"] = str(fault)
+    assert faults == {}
+
+
+def ask_prometheus(panel: Panel, target: Target) -> None:
+    """There are rows, with the labels that the legend names, and with figures."""
+    end = time.time()
+    rows = query_range(target["expr"], end - SHOWN_S, end)
+    assert rows, f"no rows: {target['expr']}"
+    labels = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+    for row in rows:
+        assert labels <= row["metric"].keys(), f"the legend wants {labels}, and there is only {row['metric']}"
+    assert any(value != "NaN" for row in rows for _, value in row["values"]), f"no figures: {target['expr']}"
+    if "mappings" in panel["fieldConfig"]["defaults"]:
+        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+        values = {value for row in rows for _, value in row["values"]}
+        assert values <= mapping["options"].keys(), f"no word for some of {values}"
+
+
+def ask_mongodb(client: reader.Client, panel: Panel, target: Target) -> None:
+    """There are rows, and each has the columns that the panel shows, each of one type: the plugin takes no other."""
+    now = int(time.time() * 1000)
+    text = target["queryText"].replace("$__from", str(now - SHOWN_S * 1000)).replace("$__to", str(now))
+    rows = list(client["courses"][target["collection"]].aggregate(json_util.loads(text)))
+    assert rows, f"no rows: {text}"
+    for column in columns(panel):
+        assert {column in row for row in rows} == {True}, f"a row without {column}: {rows[:3]}"
+        assert len({type(row[column]) for row in rows}) == 1, f"{column} is of several types"
+
+
+def ask_redis(client: redis.Redis, panel: Panel, target: Target) -> None:
+    """There is an answer that the plugin turns into figures, or into the columns that the panel shows."""
+    words = shlex.split(target.get("query") or f"{target['command']} {target['keyName']}")
+    answer: Any = client.execute_command(*words)
+    assert answer, f"nothing: {words}"
+    if words[0].lower() == "lrange":
+        for text in answer:
+            assert columns(panel) <= json.loads(text).keys(), text
+    else:
+        figures = answer.values() if isinstance(answer, dict) else [answer]
+        assert all(float(figure) > 0 for figure in figures)
+
+
+def columns(panel: Panel) -> set[str]:
+    """The columns that a panel puts into an order."""
+    ordered = [step["options"]["indexByName"] for step in panel["transformations"] if step["id"] == "organize"]
+    assert len(ordered) == 1, f"{panel['title']} leaves the order of its columns to chance"
+    return set(ordered[0])
+
+
+def test_the_account_on_redis_may_ask_that_and_nothing_else(counters: redis.Redis) -> None:
+    for forbidden in (
+        *("SET notes:count 1", "DEL notes:latest", "LPUSH notes:latest x", "HSET notes:count:region NORTE 1"),
+        *("KEYS *", "SCAN 0", "GET notes:probe", "SMEMBERS notes:applied:1", "EVAL return 0", "INFO", "MONITOR"),
+        *("CONFIG GET *", "ACL LIST", "CLIENT LIST", "SCRIPT FLUSH", "FLUSHALL", "SHUTDOWN"),
+    ):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            counters.execute_command(*forbidden.split())
+
+
+@pytest.fixture
+def scratch() -> Iterator[str]:
+    """A collection that a test may lose, with one document."""
+    name = "panels_test"
+    with courseload.notes() as notes:
+        notes.database[name].insert_one({"_id": 1})
+        yield name
+        notes.database.drop_collection(name)
+
+
+def test_the_account_on_mongodb_reads_and_cannot_write(mongodb: reader.Client, scratch: str) -> None:
+    courses = mongodb["courses"]
+    assert courses[scratch].find_one() == {"_id": 1}
+    attempts: dict[str, Callable[[], object]] = {
+        "insert": lambda: courses["notes"].insert_one({"_id": "panels test"}),
+        "update": lambda: courses[scratch].update_one({"_id": 1}, {"$set": {"changed": True}}),
+        "delete": lambda: courses[scratch].delete_one({"_id": 1}),
+        "drop": courses[scratch].drop,
+        "create a collection": lambda: courses.create_collection("panels_test_2"),
+        "create an index": lambda: courses[scratch].create_index("changed"),
+        "write with a pipeline": lambda: courses[scratch].aggregate([{"$out": "panels_test_2"}]),
+        "create a user": lambda: mongodb["admin"].command("createUser", "panels_test", pwd="0" * 32, roles=[]),
+    }
+    allowed = []
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except pymongo.errors.PyMongoError:
+            continue
+        allowed.append(name)
+    assert allowed == []
+    with courseload.notes() as notes:
+        assert list(notes.database[scratch].find()) == [{"_id": 1}]
+        assert notes.find_one({"_id": "panels test"}) is None
+
+
+def test_ferretdb_keeps_no_account_from_writing_so_grafana_has_none_there(scratch: str) -> None:
+    if not courseload.has_postgresql():
+        pytest.skip("MongoDB itself runs here, which keeps accounts to their roles")
+    with courseload.notes() as notes:
+        names = {user["user"] for user in notes.database.client["admin"].command("usersInfo")["users"]}
+        # PostgreSQL's role of the exporter is listed as well; it has no password, so it cannot log in.
+        assert {name for name in names if not name.startswith(reader.PREFIX)} == {"courseload", "statistics"}
+    with reader.ferretdb_account() as account, reader.connect("127.0.0.1:27017", *account) as client:
+        client["courses"][scratch].insert_one({"_id": 2})
