@@ -159,6 +159,13 @@ def test_a_download_with_another_checksum_is_refused(fleet: dict[str, Host], ear
     stopped(done, "k3s", "0" * 8, but_for=["Fetch the publishers' checksums", "Download"])
 
 
+def test_a_mesh_whose_charts_are_out_of_reach_stops_before_anything_changes(
+    fleet: dict[str, Host], earlier: Release, tmp_path: Path
+) -> None:
+    done = playbook("playbooks/hosts.yml", release=earlier, mesh="linkerd", linkerd_dir=str(tmp_path))
+    stopped(done, "linkerd-crds-2026.6.3.tgz", "linkerd_dir", "mesh=none", but_for=["Download"])
+
+
 def test_bare_hosts_become_a_system_that_serves(site: Play, fleet: dict[str, Host], kubectl: Kubectl) -> None:
     assert kubectl.ready_nodes() == {name for name, host in fleet.items() if {"servers", "agents"} & set(host.groups)}
 
