@@ -242,6 +242,24 @@ def test_the_mesh_splits_what_the_ingress_sends_to_a_service_without_pods(meshed
     assert "selector" not in service["spec"]
 
 
+def test_a_request_that_found_no_pod_of_its_route_goes_to_the_other(meshed: Rendered, rendered: Rendered) -> None:
+    def files(objects: Rendered) -> dict[str, Any]:
+        found = next(found for found in objects.of_kind("ConfigMap") if found["metadata"]["name"] == "ingress-config")
+        return {name: yaml.safe_load(text) for name, text in found["data"].items()}
+
+    retry = files(meshed)["retry.yml"]["http"]["middlewares"]["elsewhere"]["retry"]
+    # Only what the proxy could send to nobody: any other answer may be of a note that was stored.
+    assert (retry["status"], retry["disableRetryOnNetworkError"], retry["retryNonIdempotentMethod"]) == (
+        ["504"],
+        True,
+        True,
+    )
+    # Each request has a buffer of that size from the beginning, and a body may have half of it.
+    assert retry["maxRequestBodyBytes"] == 32 * 1024
+    assert files(meshed)["traefik.yml"]["entryPoints"]["web"]["http"] == {"middlewares": ["elsewhere@file"]}
+    assert "http" not in files(rendered)["traefik.yml"]["entryPoints"]["web"]
+
+
 def test_where_a_request_goes_is_not_the_clients_to_say(meshed: Rendered, rendered: Rendered) -> None:
     for objects in (meshed, rendered):
         route = next(found for found in objects.of_kind("HTTPRoute") if found["metadata"]["name"] == "course")
