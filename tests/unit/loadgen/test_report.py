@@ -245,3 +245,10 @@ def test_the_page_says_who_shared_the_traffic(report, directory):
     assert "ingress to relay 24 requests, ledger to mongodb 3 connections (1 without)." in text
     assert "relay-x was not counted: it has no proxy" in text
     assert "there is no mesh" not in text
+
+
+def test_a_mesh_that_did_not_tell_is_no_reason_not_to_report(report, directory):
+    write_json(directory.mesh, Mesh({}, [], {"the mesh": "no route to host"}))
+    _, page = report()
+    assert "the mesh was not counted: no route to host" in " ".join(page.text.split())
+    assert "Shared by" not in page.text
