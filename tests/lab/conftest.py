@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from helpers.manifests import IMAGE_SOURCES, Rendered, render
 from lab import hosts, release, system, traces
 from lab.cluster import Kubectl
 from lab.hosts import Host
 from lab.paths import INVENTORY
 from lab.podman import containers, settle
 from lab.traces import Traces
+
+
+@pytest.fixture(scope="session")
+def renderings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rendered]:
+    """Renders for a source of images, once for each."""
+    return cache(lambda image_source: render(tmp_path_factory.mktemp(image_source), image_source))
+
+
+@pytest.fixture(scope="session", params=IMAGE_SOURCES)
+def rendered(request: pytest.FixtureRequest, renderings: Callable[[str], Rendered]) -> Rendered:
+    """What is rendered, for each source of images."""
+    return renderings(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +39,6 @@ class Waiver:
         if (finding.check, finding.says) != (self.check, self.says):
             return set()
         return {pattern for pattern in self.objects if fnmatchcase(finding.object, pattern)}
-
-
-@pytest.fixture(scope="session")
-def renderings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rendered]:
-    return cache(lambda image_source: render(tmp_path_factory.mktemp(image_source), image_source))
-
-
-@pytest.fixture(scope="session", params=IMAGE_SOURCES)
-def rendered(request: pytest.FixtureRequest, renderings: Callable[[str], Rendered]) -> Rendered:
-    """What is rendered, for each source of images."""
-    return renderings(request.param)
 
 
 @pytest.fixture(scope="session")
