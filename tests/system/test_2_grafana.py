@@ -72,8 +72,9 @@ def with_stand_in(text: str, host: Path) -> str:
         program.write_text(plugin)
     (program.parents[1] / "stand_in.py").write_text(STAND_IN)
     image = re.findall(r"image: (\S+/services:\S+)", (courseload.MANIFESTS / "direct.yml").read_text())[0]
+    (upstream,) = re.findall(r"image: (\S+/grafana:\S+)", text)
     for what, instead in (
-        ("localhost/courseload/grafana:unpinned", image),
+        (upstream, image),
         ('["/run.sh"]', '["python3", "/srv/plugins/grafana-redis/stand_in.py"]'),
         ("/etc/courseload/credentials", f"{host}/credentials"),
         ("/var/lib/courseload/artifacts", f"{host}/artifacts"),
