@@ -1,4 +1,4 @@
-"""The upstream images, from a registry (Debian's, which the hosts' image has) that stands in for Docker Hub.
+"""The upstream images, from a registry (Debian's, which the hosts' image has) that stands in for those upstream.
 
 What it holds is small, under the upstream names: it is about the way of an image, not about what is in it.
 """
@@ -27,8 +27,17 @@ UPSTREAM = {
     "mongo": "library/mongo:8.0",
     "traefik": "library/traefik:v3.7",
     "grafana": "grafana/grafana:11.6.16",
+    "linkerd-controller": "linkerd/controller:edge-26.6.3",
+    "linkerd-proxy": "linkerd/proxy:edge-26.6.3",
 }
-IMAGES = {"redis": "redis", "mongodb": "mongo", "ingress": "traefik", "grafana": "grafana"}
+IMAGES = {
+    "redis": "redis",
+    "mongodb": "mongo",
+    "ingress": "traefik",
+    "grafana": "grafana",
+    "linkerd-controller": "linkerd-controller",
+    "linkerd-proxy": "linkerd-proxy",
+}
 PLAYBOOK = """\
 - hosts: localhost
   gather_facts: false
