@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from helpers.machine import REPOSITORY
 from helpers.playbook import Play, play
@@ -116,6 +117,31 @@ def test_with_a_pin_the_publishers_list_is_not_asked(
 def test_a_file_for_which_nobody_vouches_is_refused(tmp_path: Path, thing: dict[str, dict[str, str]]) -> None:
     spec = {key: value for key, value in thing["thing"].items() if key != "checksums"}
     stopped(run(tmp_path, artifacts={"thing": spec}), "thing-1", "sha256", "playbooks/lock.yml")
+
+
+def test_a_file_that_somebody_has_brought_is_taken_as_it_is_each_time(
+    tmp_path: Path, publisher: Path, thing: dict[str, dict[str, str]]
+) -> None:
+    spec = {key: value for key, value in thing["thing"].items() if key != "checksums"} | {"brought": True}
+    for content in (CONTENT, b"built again\n"):
+        (publisher / "thing").write_bytes(content)
+        outcome = run(tmp_path, artifacts={"thing": spec})
+        assert outcome.ok, outcome.output
+        assert (tmp_path / "files/thing-1").read_bytes() == content
+    assert run(tmp_path, artifacts={"thing": spec}).changes == []
+
+
+def test_the_index_of_a_chart_repository_is_a_list_of_checksums(tmp_path: Path, publisher: Path) -> None:
+    (publisher / "thing-1.tgz").write_bytes(CONTENT)
+    url = publisher.as_uri()
+    spec = {"version": "1", "url": f"{url}/thing-1.tgz", "file": "thing-1.tgz", "checksums": f"{url}/index.yaml"}
+    entries = [{"version": "2", "digest": sha256(b"another")}, {"version": "1", "digest": sha256(CONTENT)}]
+    (publisher / "index.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "entries": {"thing": entries}}))
+    outcome = run(tmp_path, artifacts={"thing": spec})
+    assert outcome.ok, outcome.output
+    (publisher / "thing-1.tgz").write_bytes(b"changed")
+    (tmp_path / "files/thing-1.tgz").unlink()
+    stopped(run(tmp_path, artifacts={"thing": spec}), "thing-1.tgz", sha256(CONTENT), sha256(b"changed"))
 
 
 def test_a_file_that_the_publishers_list_lacks_is_refused(
