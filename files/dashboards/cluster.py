@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dashboards.model import Dashboard, Kind, Need, Panel, promql
 
+OURS = 'namespace=~"courseload|ingress"'  # cluster_namespace and ingress_namespace of group_vars/all/cluster.yml
+
 DASHBOARD = Dashboard(
     uid="courseload-cluster",
     title="Cluster",
@@ -148,9 +150,7 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="short",
                 text="Of the system, by what they do.",
-                queries=[
-                    promql('sum by (phase) (kube_pod_status_phase{namespace=~"courseload|ingress"}) > 0', "{{phase}}")
-                ],
+                queries=[promql(f"sum by (phase) (kube_pod_status_phase{{{OURS}}}) > 0", "{{phase}}")],
                 needs=Need.KUBERNETES,
             ),
             Panel(
@@ -160,8 +160,7 @@ DASHBOARD = Dashboard(
                 text="Of containers of the system.",
                 queries=[
                     promql(
-                        "sum by (pod) (increase("
-                        'kube_pod_container_status_restarts_total{namespace=~"courseload|ingress"}[10m]))',
+                        f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{OURS}}}[10m]))",
                         "{{pod}}",
                     )
                 ],
@@ -184,8 +183,7 @@ DASHBOARD = Dashboard(
                 text="Cores that are busy, proxies included.",
                 queries=[
                     promql(
-                        "sum by (pod) (rate("
-                        'container_cpu_usage_seconds_total{namespace=~"courseload|ingress", container!=""}[1m]))',
+                        f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{OURS}, container!=""}}[1m]))',
                         "{{pod}}",
                     )
                 ],
@@ -198,8 +196,7 @@ DASHBOARD = Dashboard(
                 text="What cannot be taken back from them.",
                 queries=[
                     promql(
-                        "sum by (pod) ("
-                        'container_memory_working_set_bytes{namespace=~"courseload|ingress", container!=""})',
+                        f'sum by (pod) (container_memory_working_set_bytes{{{OURS}, container!=""}})',
                         "{{pod}}",
                     )
                 ],
