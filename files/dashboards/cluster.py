@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dashboards.model import Dashboard, Kind, Need, Panel, promql
 
-OURS = 'namespace=~"courseload|ingress"'  # cluster_namespace and ingress_namespace of group_vars/all/cluster.yml
-
 DASHBOARD = Dashboard(
     uid="courseload-cluster",
     title="Cluster",
@@ -34,14 +32,14 @@ DASHBOARD = Dashboard(
                 limits=[(1, "red")],
             ),
         ],
-        "The host of Prometheus": [
+        "Hosts": [
             Panel(
                 title="CPU",
                 kind=Kind.LINES,
                 unit="percentunit",
-                text="Of all its cores.",
+                text="Of all cores: of the host of Prometheus, and of the nodes of a cluster.",
                 highest=1,
-                queries=[promql("host:cpu_used:ratio30s", "busy")],
+                queries=[promql("host:cpu_used:ratio30s", "{{host}}")],
             ),
             Panel(
                 title="Memory",
@@ -49,15 +47,15 @@ DASHBOARD = Dashboard(
                 unit="percentunit",
                 text="What is not available to whoever asks for more.",
                 highest=1,
-                queries=[promql("host:memory_used:ratio", "used")],
+                queries=[promql("host:memory_used:ratio", "{{host}}")],
             ),
             Panel(
                 title="Disk",
                 kind=Kind.LINES,
                 unit="percentunit",
-                text="The file system of the volumes.",
+                text="The file system of the volumes; of a node, the fullest.",
                 highest=1,
-                queries=[promql("host:disk_used:ratio", "used")],
+                queries=[promql("host:disk_used:ratio", "{{host}}")],
                 limits=[(0.9, "red")],
             ),
         ],
@@ -67,7 +65,7 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="none",
                 decimals=2,
-                text="Cores that are busy, of what tells its own figures. The databases' are their exporters'.",
+                text="Cores that are busy: in a cluster those of all pods; elsewhere of what tells its figures.",
                 width=12,
                 queries=[promql("workload:cpu_cores:rate30s", "{{workload}}")],
             ),
@@ -75,7 +73,7 @@ DASHBOARD = Dashboard(
                 title="Memory",
                 kind=Kind.LINES,
                 unit="bytes",
-                text="What the processes hold, of what tells its own figures.",
+                text="What cannot be taken back from the pods of a cluster; elsewhere what processes tell.",
                 width=12,
                 queries=[promql("workload:memory_bytes:sum", "{{workload}}")],
             ),
@@ -138,19 +136,17 @@ DASHBOARD = Dashboard(
                 title="Nodes",
                 kind=Kind.FIGURE,
                 unit="none",
-                text="Whether Kubernetes finds them ready.",
-                queries=[
-                    promql('max by (node) (kube_node_status_condition{condition="Ready", status="true"})', "{{node}}")
-                ],
-                words={0: ("not ready", "red"), 1: ("ready", "green")},
+                text="Whether their kubelets answer.",
+                queries=[promql('min by (host) (up{job="kubelet"})', "{{host}}")],
+                words={0: ("away", "red"), 1: ("there", "green")},
                 needs=Need.KUBERNETES,
             ),
             Panel(
                 title="Pods",
                 kind=Kind.LINES,
                 unit="short",
-                text="Of the system, by what they do.",
-                queries=[promql(f"sum by (phase) (kube_pod_status_phase{{{OURS}}}) > 0", "{{phase}}")],
+                text="Of the system, by workload: those that tell their figures.",
+                queries=[promql('workload:replicas:count{workload!~"kubelet|linkerd.*"}', "{{workload}}")],
                 needs=Need.KUBERNETES,
             ),
             Panel(
@@ -160,31 +156,22 @@ DASHBOARD = Dashboard(
                 text="Of containers of the system.",
                 queries=[
                     promql(
-                        f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{OURS}}}[10m]))",
-                        "{{pod}}",
+                        'sum by (workload) (changes(container_start_time_seconds{workload!="kubelet", pod!=""}[10m]))',
+                        "{{workload}}",
                     )
                 ],
-                needs=Need.KUBERNETES,
-            ),
-            Panel(
-                title="CPU of the nodes",
-                kind=Kind.LINES,
-                unit="none",
-                decimals=2,
-                text="Cores that are busy with containers.",
-                queries=[promql('sum by (node) (rate(container_cpu_usage_seconds_total{id="/"}[1m]))', "{{node}}")],
                 needs=Need.KUBERNETES,
             ),
             Panel(
                 title="CPU of the pods",
                 kind=Kind.LINES,
                 unit="none",
+                width=12,
                 decimals=2,
                 text="Cores that are busy, proxies included.",
                 queries=[
                     promql(
-                        f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{OURS}, container!=""}}[1m]))',
-                        "{{pod}}",
+                        'sum by (pod) (rate(container_cpu_usage_seconds_total{workload!="kubelet"}[30s]))', "{{pod}}"
                     )
                 ],
                 needs=Need.KUBERNETES,
@@ -193,13 +180,9 @@ DASHBOARD = Dashboard(
                 title="Memory of the pods",
                 kind=Kind.LINES,
                 unit="bytes",
+                width=12,
                 text="What cannot be taken back from them.",
-                queries=[
-                    promql(
-                        f'sum by (pod) (container_memory_working_set_bytes{{{OURS}, container!=""}})',
-                        "{{pod}}",
-                    )
-                ],
+                queries=[promql('sum by (pod) (container_memory_working_set_bytes{workload!="kubelet"})', "{{pod}}")],
                 needs=Need.KUBERNETES,
             ),
         ],
@@ -226,9 +209,9 @@ DASHBOARD = Dashboard(
                 text="Of the requests that came to the proxy of a workload.",
                 queries=[
                     promql(
-                        'sum by (deployment) (rate(response_total{direction="inbound", classification="success"}[1m]))'
-                        ' / sum by (deployment) (rate(response_total{direction="inbound"}[1m]))',
-                        "{{deployment}}",
+                        'sum by (proxied) (rate(response_total{direction="inbound", classification="success"}[1m]))'
+                        ' / sum by (proxied) (rate(response_total{direction="inbound"}[1m]))',
+                        "{{proxied}}",
                     )
                 ],
                 needs=Need.MESH,
@@ -240,11 +223,33 @@ DASHBOARD = Dashboard(
                 text="From a request's arrival at the proxy of a workload to its answer.",
                 queries=[
                     promql(
-                        "histogram_quantile(0.99, sum by (deployment, le) "
+                        "histogram_quantile(0.99, sum by (proxied, le) "
                         '(rate(response_latency_ms_bucket{direction="inbound"}[1m])))',
-                        "{{deployment}}",
+                        "{{proxied}}",
                     )
                 ],
+                needs=Need.MESH,
+            ),
+            Panel(
+                title="Without mutual TLS",
+                kind=Kind.LINES,
+                unit="reqps",
+                text="Requests that came to the proxy of a workload from nobody that it knows: the nodes' probes.",
+                queries=[
+                    promql(
+                        'sum by (proxied) (rate(request_total{direction="inbound", tls!="true"}[1m]))', "{{proxied}}"
+                    )
+                ],
+                needs=Need.MESH,
+            ),
+            Panel(
+                title="Certificates",
+                kind=Kind.FIGURE,
+                unit="s",
+                text="How long those of the mesh are still good for, as of the last run of site.yml.",
+                width=16,
+                queries=[promql("min by (certificate) (mesh:certificate_end_seconds) - time()", "{{certificate}}")],
+                limits=[(0, "red"), (30 * 86400, "green")],
                 needs=Need.MESH,
             ),
         ],

@@ -115,14 +115,14 @@ DASHBOARD = Dashboard(
                 needs=Need.LOAD_TEST,
             ),
             Panel(
-                title="The host",
+                title="The hosts",
                 kind=Kind.LINES,
                 unit="percentunit",
                 text="Where everything is on one machine, the generator and the system share it.",
                 highest=1,
                 queries=[
-                    promql("host:cpu_used:ratio30s", "CPU"),
-                    promql("host:memory_used:ratio", "memory"),
+                    promql("host:cpu_used:ratio30s", "{{host}}: CPU"),
+                    promql("host:memory_used:ratio", "{{host}}: memory"),
                 ],
             ),
         ],

@@ -23,7 +23,7 @@ class Need(Enum):
 
     LOAD_TEST = "a load test that runs, or ran in the time that is shown"
     POSTGRESQL = "PostgreSQL under FerretDB, as with image_source packages: nothing tells figures of MongoDB itself"
-    KUBERNETES = "figures of Kubernetes (kube-state-metrics, and cAdvisor in the kubelet), which only a cluster has"
+    KUBERNETES = "figures of Kubernetes (those of its kubelets), which only a cluster has"
     MESH = "figures of Linkerd's proxies, which only a cluster with a mesh has"
 
 

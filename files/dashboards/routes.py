@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dashboards.model import Dashboard, Kind, Need, Panel, promql
+from dashboards.model import Dashboard, Kind, Panel, promql
 
 CPU_TARGET = 0.5  # scale.cpu_percent of the routes in group_vars/all/workloads.yml
+MOST = 3  # scale.max of the same
 SLOW_S = 0.5  # slo_p99_ms of group_vars/all/loadtest.yml
 FAILING = 0.01  # slo_failure_ratio of the same
 
@@ -40,7 +41,7 @@ DASHBOARD = Dashboard(
                 title="Route",
                 kind=Kind.FIGURE,
                 unit="none",
-                text="Whether its service and its databases answer the ingress, which asks every second.",
+                text="Whether its service and its databases answer: in a cluster, of at least one replica.",
                 width=6,
                 height=4,
                 queries=[promql("route:ready:min", "{{route}}")],
@@ -188,22 +189,13 @@ DASHBOARD = Dashboard(
                 queries=[promql("workload:memory_bytes:sum", "{{workload}}")],
             ),
             Panel(
-                title="Replicas, and how many may be",
+                title="Replicas",
                 kind=Kind.LINES,
                 width=12,
                 unit="none",
-                text="As Kubernetes scales them.",
-                queries=[
-                    promql(
-                        "max by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_current_replicas)",
-                        "{{horizontalpodautoscaler}}",
-                    ),
-                    promql(
-                        "max by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_spec_max_replicas)",
-                        "{{horizontalpodautoscaler}} at most",
-                    ),
-                ],
-                needs=Need.KUBERNETES,
+                text="Those of which Prometheus gets figures. The line is how many there may be in a cluster.",
+                queries=[promql('workload:replicas:count{workload=~"relay|direct"}', "{{workload}}")],
+                limits=[(MOST, "orange")],
             ),
         ],
     },

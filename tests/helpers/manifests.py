@@ -30,12 +30,12 @@ INVENTORY: dict[str, Any] = {
     }
 }
 
-# Both platforms in one run, and a file for each: starting Ansible and its modules takes longer than rendering.
+# Everything in one run, and a file for each part: starting Ansible and its modules takes longer than rendering.
 RENDER = """\
 - name: Render as pods
   hosts: ops
   gather_facts: false
-  vars: {{repository_root: {repository}, platform: pods}}
+  vars: {{repository_root: {repository}, platform: pods, cluster_hosts: [], mesh_active: false}}
   vars_files: [{repository}/roles/workload/vars/main.yml]
   tasks:
     - name: Render
@@ -48,19 +48,37 @@ RENDER = """\
           workloads: "{{{{ workloads }}}}"
           ops_workloads: "{{{{ ops_workloads }}}}"
           images: "{{{{ images_needed | map('extract', image_references) }}}}"
-          pods: >-
+          pods: &pods >-
             {{%- set texts = {{}} -%}}
-            {{%- for name, spec in (workloads | combine(ops_workloads)) | items -%}}
+            {{%- for name, spec in rendered_pods | items -%}}
             {{%- set known = {{'workload_name': name, 'workload_spec': spec}} -%}}
             {{%- set text = lookup('ansible.builtin.template', 'pod.yml.j2', template_vars=known) -%}}
             {{%- set _ = texts.update({{name: text}}) -%}}
             {{%- endfor -%}}
             {{{{ texts }}}}
+        rendered_pods: "{{{{ workloads | combine(ops_workloads) }}}}"
+
+- name: Render as pods beside a cluster
+  hosts: ops
+  gather_facts: false
+  vars: {{repository_root: {repository}, platform: pods}}
+  vars_files: [{repository}/roles/workload/vars/main.yml]
+  tasks:
+    - name: Render
+      ansible.builtin.copy:
+        content: "{{{{ rendered | to_json }}}}"
+        dest: "{directory}/beside.json"
+        mode: "0600"
+      vars:
+        rendered:
+          pods: *pods
+          images: "{{{{ images_for_pods | map('extract', image_references) }}}}"
+        rendered_pods: "{{{{ ops_workloads }}}}"
 
 - name: Render for a cluster
   hosts: ops
   gather_facts: false
-  vars: {{repository_root: {repository}, platform: k3s, workload_names: "{{{{ workloads | list }}}}"}}
+  vars: {{repository_root: {repository}, platform: k3s, workload_names: "{{{{ cluster_workloads | list }}}}"}}
   vars_files: [{repository}/roles/workload/vars/main.yml]
   tasks:
     - name: Render
@@ -70,6 +88,7 @@ RENDER = """\
         mode: "0600"
       vars:
         rendered:
+          workloads: "{{{{ cluster_workloads }}}}"
           images: "{{{{ images_for_cluster | map('extract', image_references) }}}}"
           objects: "{{{{ namespaces + __workload_definitions + access }}}}"
         namespaces: "{{{{ lookup('ansible.builtin.template', 'namespaces.yml.j2') | from_yaml_all | select }}}}"
@@ -81,9 +100,12 @@ RENDER = """\
 @dataclass(frozen=True)
 class Rendered:
     workloads: dict[str, Any]  # the description that the manifests come from
-    ops_workloads: dict[str, Any]  # that of what watches them, which a cluster does not get
+    ops_workloads: dict[str, Any]  # that of what watches them
+    cluster_workloads: dict[str, Any]  # that of all that runs in a cluster
     pods: dict[str, str]  # what Podman gets for each workload
     images_for_pods: set[str]  # those that are brought to Podman
+    beside: dict[str, str]  # what Podman gets on the ops host of a cluster
+    images_beside: set[str]  # those that are brought there
     objects: list[dict[str, Any]]  # what a cluster gets, in the order in which it gets it
     images_for_cluster: set[str]  # those that are brought to its nodes
 
@@ -109,12 +131,17 @@ def render(directory: Path, image_source: str, seed: int = 1, mesh: str = "none"
     settings = {"image_source_chosen": image_source, "routes": ROUTES, "mesh": mesh}
     run = play(playbook, inventory=str(inventory), within=within, **settings, **variables)
     assert run.ok, run.output
-    pods, cluster = (json.loads((directory / f"{platform}.json").read_text()) for platform in ("pods", "cluster"))
+    pods, beside, cluster = (
+        json.loads((directory / f"{part}.json").read_text()) for part in ("pods", "beside", "cluster")
+    )
     return Rendered(
         workloads=pods["workloads"],
         ops_workloads=pods["ops_workloads"],
         pods=pods["pods"],
+        cluster_workloads=cluster["workloads"],
         images_for_pods=set(pods["images"]),
+        beside=beside["pods"],
+        images_beside=set(beside["images"]),
         objects=cluster["objects"],
         images_for_cluster=set(cluster["images"]),
     )

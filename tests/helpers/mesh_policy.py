@@ -8,11 +8,13 @@ from typing import Any
 Policy = Mapping[str, Any]
 
 
-def admits(policies: Iterable[Policy], pod: Mapping[str, Any], namespace: str, port: str, caller: str | None) -> bool:
+def admits(
+    policies: Iterable[Policy], pod: Mapping[str, Any], namespace: str, port: str | int, caller: str | None
+) -> bool:
     """Whether a pod takes what a caller sends to a port.
 
-    `pod` is the template of the pod, `port` the name of its port; a caller is `namespace/ServiceAccount`, or None if it
-    has no proxy.
+    `pod` is the template of the pod, `port` the name or the number of its port; a caller is `namespace/ServiceAccount`,
+    or None if it has no proxy.
     """
     policies = [policy for policy in policies if policy["metadata"]["namespace"] == namespace]
     labels = pod["metadata"]["labels"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from helpers.mesh_policy import admits
 from helpers.network_policy import Pod, enters, leaves
 from helpers.playbook import Play, play
 
-PROXY = 4143
+PROXY, ADMIN = 4143, 4191
+COLLECTOR = "prometheus-agent"
 CERTIFY = """\
 - name: Make certificates
   hosts: localhost
@@ -53,9 +55,17 @@ def templates(meshed: Rendered) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def edges(meshed: Rendered) -> set[tuple[str, str]]:
     """Who calls whom: the one list that policies of both kinds come from."""
-    found = {(name, other) for name, workload in meshed.workloads.items() for other in workload.get("calls", [])}
+    found = {
+        (name, other) for name, workload in meshed.cluster_workloads.items() for other in workload.get("calls", [])
+    }
     assert ("relay", "ledger") in found
     return found
+
+
+@pytest.fixture(scope="module")
+def watched(meshed: Rendered) -> dict[str, int | None]:
+    """Where each workload tells its figures to what collects them."""
+    return {name: workload.get("metrics") for name, workload in meshed.workloads.items()}
 
 
 def certify(directory: Path, **variables: Any) -> Play:
@@ -144,37 +154,62 @@ def test_an_issuer_that_has_run_out_stops_the_run_with_what_to_do(certificates: 
     assert "rotate_certificates.yml" in " ".join(stopped.reasons)
 
 
-def test_a_workload_is_called_by_those_that_need_it_and_by_no_other(
-    meshed: Rendered, templates: dict[str, Any], edges: set[tuple[str, str]]
-) -> None:
+def admitted(meshed: Rendered, templates: dict[str, Any], port_of: Mapping[str, str | int]) -> set[tuple[str, str]]:
+    """Who is let in by the proxy of whom, at a port for each who is called."""
     policies = meshed.of_kind("Server", "MeshTLSAuthentication", "AuthorizationPolicy")
-    callers = {name: f"{template['namespace']}/{name}" for name, template in templates.items()}
-    admitted = {
+    return {
         (caller, called)
-        for caller, identity in callers.items()
-        for called, template in templates.items()
-        if admits(policies, template, template["namespace"], "main", identity)
+        for caller in templates
+        for called, port in port_of.items()
+        if admits(
+            policies,
+            templates[called],
+            templates[called]["namespace"],
+            port,
+            f"{templates[caller]['namespace']}/{caller}",
+        )
     }
-    assert admitted == edges
+
+
+def test_a_workload_is_called_by_those_that_need_it_and_by_no_other(
+    meshed: Rendered, templates: dict[str, Any], edges: set[tuple[str, str]], watched: dict[str, int | None]
+) -> None:
+    # Who tells figures where it does its work is asked for them there.
+    shared = {(COLLECTOR, name) for name, port in watched.items() if port == meshed.workloads[name]["port"]}
+    assert admitted(meshed, templates, dict.fromkeys(templates, "main")) == edges | shared
+    policies = meshed.of_kind("Server", "MeshTLSAuthentication", "AuthorizationPolicy")
     for called, template in templates.items():
-        for stranger in (None, "courseload/default", "default/relay", "linkerd/linkerd-identity"):
-            assert not admits(policies, template, template["namespace"], "main", stranger), (called, stranger)
+        for port in ("main", "linkerd-admin", watched.get(called) or 22):
+            for stranger in (None, "courseload/default", "default/relay", "linkerd/linkerd-identity"):
+                assert not admits(policies, template, template["namespace"], port, stranger), (called, port, stranger)
+
+
+def test_figures_are_told_to_what_collects_them_and_to_no_other(
+    meshed: Rendered, templates: dict[str, Any], watched: dict[str, int | None]
+) -> None:
+    apart = {name: port for name, port in watched.items() if port and port != meshed.workloads[name]["port"]}
+    assert apart.keys() >= {"ledger", "redis", "ingress"}
+    assert admitted(meshed, templates, apart) == {(COLLECTOR, name) for name in apart}
+    # Those of the proxies; its own it reads from nobody.
+    of_proxies = admitted(meshed, templates, dict.fromkeys(templates, "linkerd-admin"))
+    assert of_proxies == {(COLLECTOR, name) for name in templates if name != COLLECTOR}
 
 
 def test_the_network_lets_through_what_the_mesh_does(
-    meshed: Rendered, templates: dict[str, Any], edges: set[tuple[str, str]]
+    meshed: Rendered, templates: dict[str, Any], edges: set[tuple[str, str]], watched: dict[str, int | None]
 ) -> None:
     policies = meshed.of_kind("NetworkPolicy")
     pods = {name: Pod(template["namespace"], template["metadata"]["labels"]) for name, template in templates.items()}
-    for port in (PROXY, *{workload["port"] for workload in meshed.workloads.values()}):
+    at = {(name, other): {PROXY, meshed.workloads[other]["port"]} for name, other in edges}
+    at |= {(COLLECTOR, name): {PROXY, ADMIN, port or PROXY} for name, port in watched.items()}
+    for port in set().union(*at.values()):
         passing = {
             (name, other)
             for name, pod in pods.items()
             for other, target in pods.items()
             if leaves(policies, pod, target, port) and enters(policies, pod, target, port)
         }
-        wanted = {(name, other) for name, other in edges if port in (PROXY, meshed.workloads[other]["port"])}
-        assert passing == wanted, port
+        assert passing == {call for call, ports in at.items() if port in ports}, port
 
 
 def test_every_proxy_reaches_the_control_plane_and_the_names(meshed: Rendered, templates: dict[str, Any]) -> None:
@@ -231,7 +266,7 @@ def test_the_mesh_splits_what_the_ingress_sends_to_a_service_without_pods(meshed
     assert split["rules"] == [
         {
             "backendRefs": [
-                {"name": name, "port": meshed.workloads[name]["port"], "weight": weight}
+                {"name": name, "port": meshed.cluster_workloads[name]["port"], "weight": weight}
                 for name, weight in ROUTES.items()
             ]
         }
@@ -291,7 +326,7 @@ def test_other_anchors_restart_what_can_be_restarted_without_a_failed_request(
         for found in other.of_kind("Deployment", "StatefulSet")
         if found["spec"]["template"]["metadata"] != templates[found["metadata"]["name"]]["metadata"]
     }
-    assert changed == {"ledger", "relay", "direct", "ingress"}
+    assert changed == {"ledger", "relay", "direct", "ingress", COLLECTOR}
 
 
 def test_without_charts_the_run_stops_before_it_changes_anything(tmp_path: Path) -> None:

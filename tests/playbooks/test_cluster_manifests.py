@@ -16,7 +16,8 @@ CONTROLLERS = ("Deployment", "StatefulSet")
 WORLD = "203.0.113.7"
 # Pods of someone else, one of them with a workload's own labels.
 STRANGERS = (Pod("courseload", {"app": "stranger"}), Pod("ingress", {}), Pod("default", {"app": "relay"}))
-API = 6443
+API, KUBELET, WRITE = 6443, 10250, 9091
+COLLECTOR = "prometheus-agent"
 
 
 class Call(NamedTuple):
@@ -52,11 +53,13 @@ def policies(rendered: Rendered) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def ports(specs: dict[str, Any]) -> set[int]:
+def ports(rendered: Rendered, specs: dict[str, Any]) -> set[int]:
     """Every port that something listens on, and one that nothing does."""
+    told = {spec["metrics"] for spec in rendered.cluster_workloads.values() if "metrics" in spec}
     probed = {probe["port"] for container in containers(specs) for probe in probes(container)}
     return (
         probed
+        | told
         | {port["containerPort"] for container in containers(specs) for port in container.get("ports", [])}
         | {22}
     )
@@ -64,13 +67,15 @@ def ports(specs: dict[str, Any]) -> set[int]:
 
 @pytest.fixture(scope="session")
 def calls(rendered: Rendered) -> set[Call]:
-    """The edges of the description: all that workloads have to do with each other."""
-    workloads = rendered.workloads
+    """The edges of the description: all that workloads have to do with each other, and with what collects figures."""
+    workloads = rendered.cluster_workloads
     found = {
         Call(name, other, workloads[other]["port"]) for name in workloads for other in workloads[name].get("calls", [])
     }
+    told = {Call(COLLECTOR, name, spec["metrics"]) for name, spec in workloads.items() if "metrics" in spec}
     assert found
-    return found
+    assert {call.called for call in told} >= {"relay", "direct", "ledger", "redis", "ingress"}
+    return found | told
 
 
 def containers(specs: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,7 +92,8 @@ def probes(container: dict[str, Any]) -> Iterable[dict[str, Any]]:
 def test_every_workload_has_a_controller(controllers: dict[str, Any], rendered: Rendered) -> None:
     kinds = {name: found["kind"] for name, found in controllers.items()}
     assert kinds == {
-        name: "StatefulSet" if "keeps" in workload else "Deployment" for name, workload in rendered.workloads.items()
+        name: "StatefulSet" if "keeps" in workload else "Deployment"
+        for name, workload in rendered.cluster_workloads.items()
     }
 
 
@@ -104,14 +110,13 @@ def test_the_restricted_standard_is_asked_of_every_pod(rendered: Rendered, pods:
 
 
 def test_every_container_is_confined_as_with_podman(rendered: Rendered, specs: dict[str, Any]) -> None:
-    for name, spec in specs.items():
+    for name in rendered.workloads:
         pod = yaml.safe_load(rendered.pods[name].partition("\n---\n")[0])["spec"]
-        # With Podman there may be an exporter beside them.
         there, here = (
             {container["name"]: container["securityContext"] for container in found["containers"]}
-            for found in (pod, spec)
+            for found in (pod, specs[name])
         )
-        assert here == {container: there[container] for container in here}, name
+        assert here == there, name
 
 
 def passing(pods: dict[str, Pod], ports: set[int], passes: Callable[[Pod, Pod, int], bool]) -> set[Call]:
@@ -132,11 +137,12 @@ def test_a_workload_reaches_what_it_calls_and_no_other(
 
 
 def test_a_workload_is_reached_by_what_calls_it_and_no_other(
-    policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
+    rendered: Rendered, policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int], calls: set[Call]
 ) -> None:
     # All the world may come to the ingress.
+    world = ("ingress", rendered.workloads["ingress"]["port"])
     entered = passing(pods, ports, partial(enters, policies))
-    assert calls == {call for call in entered if call.called != "ingress"}
+    assert calls == {call for call in entered if (call.called, call.port) != world}
 
 
 def test_a_database_is_open_to_those_that_need_it_and_to_nobody_else(
@@ -144,12 +150,16 @@ def test_a_database_is_open_to_those_that_need_it_and_to_nobody_else(
 ) -> None:
     # As in the README's drawing, whatever the description of the workloads says.
     need = {"mongodb": {"ledger", "direct"}, "redis": {"direct"}, "ledger": {"relay"}}
+    served = {"mongodb": 27017, "redis": 6379, "ledger": 8010}
     for target, callers in need.items():
         peers: dict[str, Pod | str] = {**pods, **{str(stranger): stranger for stranger in STRANGERS}, "world": WORLD}
         reached_by = {
-            name for name, peer in peers.items() if any(enters(policies, peer, pods[target], port) for port in ports)
+            (name, port) for name, peer in peers.items() for port in ports if enters(policies, peer, pods[target], port)
         }
-        assert reached_by == callers, target
+        # What collects figures comes to another port, at which nothing is served but these.
+        served_to = {name for name, port in reached_by if port == served[target]}
+        assert served_to == callers, target
+        assert {name for name, _ in reached_by} <= callers | {COLLECTOR}, target
 
 
 def test_only_the_ingress_is_open_to_the_world(
@@ -157,20 +167,25 @@ def test_only_the_ingress_is_open_to_the_world(
 ) -> None:
     for peer in (WORLD, *STRANGERS):
         reached = {(name, port) for name, pod in pods.items() for port in ports if enters(policies, peer, pod, port)}
-        assert reached == {("ingress", rendered.workloads["ingress"]["port"])}, peer
+        assert reached == {("ingress", rendered.cluster_workloads["ingress"]["port"])}, peer
 
 
-def test_nothing_reaches_out_but_the_ingress_to_the_api(
+def test_nothing_reaches_out_but_to_the_api_and_what_collects_figures_to_the_kubelets_and_to_prometheus(
     policies: list[dict[str, Any]], pods: dict[str, Pod], ports: set[int]
 ) -> None:
+    agent, ops, load = "192.0.2.21", "192.0.2.31", "192.0.2.41"
     reached = {
         (name, address, port)
         for name, pod in pods.items()
-        for address in (WORLD, *SERVERS.values())
-        for port in ports | {API, 443}
+        for address in (WORLD, *SERVERS.values(), agent, ops, load)
+        for port in ports | {API, KUBELET, WRITE, 443}
         if leaves(policies, pod, address, port)
     }
-    assert reached == {("ingress", address, API) for address in SERVERS.values()}
+    assert reached == {
+        *((name, address, API) for name in ("ingress", COLLECTOR) for address in SERVERS.values()),
+        *((COLLECTOR, address, KUBELET) for address in (*SERVERS.values(), agent)),
+        (COLLECTOR, ops, WRITE),
+    }
 
 
 def test_only_what_calls_others_may_ask_for_their_addresses(
@@ -179,7 +194,7 @@ def test_only_what_calls_others_may_ask_for_their_addresses(
     dns = Pod("kube-system", {"k8s-app": "kube-dns"})
     for protocol in ("UDP", "TCP"):
         may_ask = {name for name, pod in pods.items() if leaves(policies, pod, dns, 53, protocol)}
-        assert may_ask == {name for name, workload in rendered.workloads.items() if workload.get("calls")}
+        assert may_ask == {name for name, workload in rendered.cluster_workloads.items() if workload.get("calls")}
 
 
 def test_a_pod_that_no_policy_knows_reaches_nothing_and_nobody_reaches_it(
@@ -208,7 +223,7 @@ def test_the_routes_and_nothing_else_scale_from_one_to_three_at_half_of_their_cp
 
 def test_what_scales_has_no_number_of_replicas_to_go_back_to(rendered: Rendered, controllers: dict[str, Any]) -> None:
     counted = {name for name, found in controllers.items() if "replicas" in found["spec"]}
-    assert counted == {name for name, workload in rendered.workloads.items() if "scale" not in workload}
+    assert counted == {name for name, workload in rendered.cluster_workloads.items() if "scale" not in workload}
 
 
 def test_every_workload_gives_up_one_pod_at_a_time_and_lets_a_node_be_drained(
@@ -224,7 +239,7 @@ def test_every_workload_gives_up_one_pod_at_a_time_and_lets_a_node_be_drained(
 def test_what_keeps_nothing_is_spread_over_the_hosts_and_leaves_a_lost_one_at_once(
     rendered: Rendered, specs: dict[str, Any]
 ) -> None:
-    free = {name for name, workload in rendered.workloads.items() if "keeps" not in workload}
+    free = {name for name, workload in rendered.cluster_workloads.items() if "keeps" not in workload}
     for field in ("topologySpreadConstraints", "tolerations"):
         assert {name for name, spec in specs.items() if field in spec} == free
 
@@ -234,7 +249,9 @@ def test_what_keeps_data_has_a_volume_of_its_own(rendered: Rendered, controllers
         name: found["spec"].get("volumeClaimTemplates", [{}])[0].get("metadata", {}).get("name")
         for name, found in controllers.items()
     }
-    assert volumes == {name: "data" if "keeps" in workload else None for name, workload in rendered.workloads.items()}
+    assert volumes == {
+        name: "data" if "keeps" in workload else None for name, workload in rendered.cluster_workloads.items()
+    }
 
 
 def test_every_service_leads_to_its_workload(
@@ -246,7 +263,7 @@ def test_every_service_leads_to_its_workload(
         assert service["metadata"]["namespace"] == controllers[name]["metadata"]["namespace"]
         assert service["spec"]["selector"] == controllers[name]["spec"]["selector"]["matchLabels"]
         (port,) = service["spec"]["ports"]
-        assert port["port"] == rendered.workloads[name]["port"]
+        assert port["port"] == rendered.cluster_workloads[name]["port"]
         listening = {found["name"]: found["containerPort"] for found in specs[name]["containers"][0]["ports"]}
         assert listening[port["targetPort"]] == port["port"]
 
@@ -258,14 +275,15 @@ def test_no_service_but_the_ingress_has_a_port_on_the_nodes(rendered: Rendered) 
         if found["spec"].get("type", "ClusterIP") != "ClusterIP" or "externalIPs" in found["spec"]
         for port in found["spec"]["ports"]
     ]
-    assert outside == [("ingress", "NodePort", rendered.workloads["ingress"]["node_port"])]
+    assert outside == [("ingress", "NodePort", rendered.cluster_workloads["ingress"]["node_port"])]
 
 
 def test_the_weights_of_the_routes_are_those_that_were_set(rendered: Rendered) -> None:
     (route,) = rendered.of_kind("HTTPRoute")
     (rule,) = route["spec"]["rules"]
     assert rule["backendRefs"] == [
-        {"name": name, "port": rendered.workloads[name]["port"], "weight": weight} for name, weight in ROUTES.items()
+        {"name": name, "port": rendered.cluster_workloads[name]["port"], "weight": weight}
+        for name, weight in ROUTES.items()
     ]
 
 
@@ -278,18 +296,75 @@ def test_the_images_are_those_that_are_brought_to_the_nodes(rendered: Rendered, 
 def test_a_pod_sees_the_credentials_of_itself_and_of_what_it_calls_and_no_others(
     rendered: Rendered, specs: dict[str, Any]
 ) -> None:
-    workloads = rendered.workloads
+    workloads = rendered.cluster_workloads
     for name, spec in specs.items():
         may_see = {other for other in [name, *workloads[name].get("calls", [])] if "credentials" in workloads[other]}
         seen = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
         assert seen == {f"{other}-credentials" for other in may_see}, name
 
 
-def test_what_watches_the_system_is_not_in_a_cluster(rendered: Rendered, controllers: dict[str, Any]) -> None:
+def test_what_shows_the_figures_is_not_in_the_cluster(rendered: Rendered, controllers: dict[str, Any]) -> None:
     assert rendered.ops_workloads
     assert rendered.ops_workloads.keys() & controllers.keys() == set()
-    assert [image for image in rendered.images_for_cluster if re.search("prometheus|exporters", image)] == []
-    assert "statistics" not in rendered.cluster
+    assert rendered.ops_workloads.keys() == rendered.beside.keys()
+
+
+def test_what_collects_figures_looks_for_each_where_it_tells_them(
+    rendered: Rendered, controllers: dict[str, Any]
+) -> None:
+    found = next(found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == f"{COLLECTOR}-config")
+    jobs = {job["job_name"]: job for job in yaml.safe_load(found["data"]["agent.yml"])["scrape_configs"]}
+    (looks,) = jobs["workloads"]["kubernetes_sd_configs"]
+    assert set(looks["namespaces"]["names"]) == {spec["metadata"]["namespace"] for spec in controllers.values()}
+    told = {
+        name: spec["spec"]["template"]["metadata"].get("annotations", {}).get("courseload/metrics")
+        for name, spec in controllers.items()
+    }
+    assert told == {
+        name: str(spec["metrics"]) if "metrics" in spec else None for name, spec in rendered.cluster_workloads.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("pod", "workload"),
+    [
+        ("courseload;relay-58b9b69b9b-xk2x7", "relay"),
+        ("courseload;prometheus-agent-7d9f8b6c5d-2bzqp", "prometheus-agent"),
+        ("ingress;ingress-6d7c8f5d4-zz9v4", "ingress"),
+        ("courseload;mongodb-0", "mongodb"),
+        ("kube-system;coredns-7d9f8b6c5d-2bzqp", None),
+        (";", None),
+    ],
+)
+def test_what_a_kubelet_measures_is_known_by_its_pods_name(rendered: Rendered, pod: str, workload: str | None) -> None:
+    found = next(found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == f"{COLLECTOR}-config")
+    jobs = {job["job_name"]: job for job in yaml.safe_load(found["data"]["agent.yml"])["scrape_configs"]}
+    (rule,) = jobs["kubelet"]["metric_relabel_configs"]
+    assert (rule["source_labels"], rule["replacement"]) == (["namespace", "pod"], "$1$2")
+    match = re.fullmatch(rule["regex"], pod)
+    assert ("".join(group or "" for group in match.groups()) if match else None) == workload
+
+
+def test_what_comes_from_the_cluster_needs_the_password_and_can_do_nothing_but_write(rendered: Rendered) -> None:
+    (router,) = yaml.safe_load(rendered.cluster_workloads[COLLECTOR]["credentials"]["gate.yml"])["http"][
+        "routers"
+    ].values()
+    assert router["rule"] == "Path(`/api/v1/write`) && Header(`Authorization`, `Bearer {password}`)"
+    pod = yaml.safe_load(rendered.beside["prometheus"].partition("\n---\n")[0])["spec"]
+    published = {
+        (container["name"], port["hostIP"], port["hostPort"])
+        for container in pod["containers"]
+        for port in container.get("ports", [])
+    }
+    assert published == {("prometheus", "127.0.0.1", 9090), ("gate", "192.0.2.31", WRITE)}
+    for name, manifest in rendered.pods.items():
+        assert "--web.enable-remote-write-receiver" not in manifest, name
+
+
+def test_every_image_beside_the_cluster_is_one_that_is_brought_there(rendered: Rendered) -> None:
+    manifests = [yaml.safe_load(text.partition("\n---\n")[0]) for text in rendered.beside.values()]
+    images = {container["image"] for manifest in manifests for container in manifest["spec"]["containers"]}
+    assert images - rendered.images_beside == set()
 
 
 def test_no_secret_has_its_contents_in_a_manifest(rendered: Rendered) -> None:
@@ -300,7 +375,7 @@ def test_no_secret_has_its_contents_in_a_manifest(rendered: Rendered) -> None:
 
 def test_only_what_uses_the_api_gets_a_token_for_it(rendered: Rendered, specs: dict[str, Any]) -> None:
     with_token = {name for name, spec in specs.items() if spec["automountServiceAccountToken"] is not False}
-    assert with_token == {name for name, workload in rendered.workloads.items() if workload.get("uses_api")}
+    assert with_token == {name for name, workload in rendered.cluster_workloads.items() if workload.get("uses_api")}
     assert {name: spec["serviceAccountName"] for name, spec in specs.items()} == {name: name for name in specs}
 
 

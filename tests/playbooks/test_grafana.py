@@ -63,8 +63,12 @@ def test_it_is_left_out_where_images_come_from_packages(renderings: Callable[[st
     assert "grafana" not in "".join(packages.images_for_pods)
 
 
-def test_a_cluster_knows_nothing_of_it(rendered: Rendered) -> None:
-    assert "grafana" not in rendered.cluster
+def test_beside_a_cluster_it_reaches_the_databases_through_the_api(renderings: Callable[[str], Rendered]) -> None:
+    assert "grafana" not in renderings("packages").beside
+    pod = yaml.safe_load(renderings("registry").beside["grafana"].partition("\n---\n")[0])["spec"]
+    assert pod["hostAliases"] == [{"ip": "127.0.0.1", "hostnames": ["mongodb", "redis"]}]
+    forwarded = {tuple(container["command"]) for container in pod["containers"] if container["name"] != "grafana"}
+    assert forwarded == {("port-forward", "mongodb", "27017"), ("port-forward", "redis", "6379")}
 
 
 def test_it_listens_to_this_host_alone_and_lets_in_nobody_without_the_password(

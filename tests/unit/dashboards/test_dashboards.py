@@ -128,7 +128,8 @@ def test_the_lines_drawn_are_the_limits_that_are_set() -> None:
     settings = REPOSITORY / "group_vars/all"
     workloads = yaml.safe_load((settings / "workloads.yml").read_text())["workloads"]
     for name in ("relay", "direct"):
-        assert workloads[name]["scale"]["cpu_percent"] == routes.CPU_TARGET * 100
+        scale = workloads[name]["scale"]
+        assert (scale["cpu_percent"], scale["max"]) == (routes.CPU_TARGET * 100, routes.MOST)
     objectives = yaml.safe_load((settings / "loadtest.yml").read_text())
     assert objectives["slo_p99_ms"] == routes.SLOW_S * 1000
     assert objectives["slo_failure_ratio"] == routes.FAILING
