@@ -12,6 +12,9 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 58
 LEGEND_ROW = 18
 MOST_POINTS = 240  # more would only draw over each other
 
+STYLES = ("line-1", "line-2", "line-3", "line-4", "line-5", "line-6")
+"""Classes of the page's style sheet that can be told apart in one chart."""
+
 Points = Sequence[tuple[float, float | None]]
 """(x, y) pairs; the line has a gap where y is None."""
 
@@ -22,6 +25,14 @@ class Line(NamedTuple):
     name: str
     style: str
     points: Points
+
+
+class Drawn(NamedTuple):
+    """A chart as it stands on the page: with a sentence on how to read it."""
+
+    title: str
+    reading: str
+    svg: Markup
 
 
 class Limit(NamedTuple):
