@@ -1,6 +1,4 @@
-"""The load test's commands: `run` is `baseline`, `drive`, `reconcile` and `report` in turn; `work` is a worker.
-
-`watch` runs beside `drive` where there is a cluster to watch.
+"""The load test's commands: `run` is `baseline`, `drive`, `reconcile`, `figures`, `report` in turn; `work` is a worker.
 
 python3 -m loadgen run --directory DIR --target URL --users 100 ...
 python3 -m loadgen reconcile --directory DIR
@@ -13,21 +11,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from course.settings import BadSetting, Environment
+from loadgen.prometheus import parse_address
 from loadgen.settings import RunDirectory, Settings, write_json
 from loadgen.targets import parse_targets
 
 PATIENCE_S = 60
 """For how long databases that do not answer are tried again: they may just be starting anew."""
-
-WATCHER_ENDS_S = 30
-"""For how long the end of what watches the cluster is waited for: its question may be on its way."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,32 +43,10 @@ def run(options: argparse.Namespace) -> None:
     """
     directory = RunDirectory(options.directory)
     write_json(directory.settings, _settings(options))
-    for stage in ("baseline", "drive", "reconcile", "report"):
-        with _watching(options, stage):
-            code = subprocess.run(_command(stage, options), check=False).returncode
-        if code:
+    for stage in ("baseline", "drive", "reconcile", "figures", "report"):
+        command = [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
+        if code := subprocess.run(command, check=False).returncode:
             sys.exit(code)
-
-
-@contextmanager
-def _watching(options: argparse.Namespace, stage: str) -> Iterator[None]:
-    """Watches the workloads while the load is driven; the run does not depend on it."""
-    if stage != "drive" or not options.kubeconfig:
-        yield
-        return
-    watcher = subprocess.Popen([*_command("watch", options), "--kubeconfig", str(options.kubeconfig)])
-    try:
-        yield
-    finally:
-        watcher.terminate()
-        try:
-            watcher.wait(WATCHER_ENDS_S)
-        except subprocess.TimeoutExpired:
-            watcher.kill()
-
-
-def _command(stage: str, options: argparse.Namespace) -> list[str]:
-    return [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
 
 
 def baseline(options: argparse.Namespace) -> None:
@@ -97,13 +70,6 @@ def drive(options: argparse.Namespace) -> None:
         run_load(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory, port)
     except NoLoad as problem:
         sys.exit(f"courseload: {problem}")
-
-
-def watch(options: argparse.Namespace) -> None:
-    """Watches the cluster's workloads until it gets SIGTERM."""
-    from loadgen.watch import watch as watch_workloads
-
-    watch_workloads(options.kubeconfig, RunDirectory(options.directory))
 
 
 def work(options: argparse.Namespace) -> None:
@@ -130,6 +96,20 @@ def reconcile(options: argparse.Namespace) -> None:
         )
 
 
+def figures(options: argparse.Namespace) -> None:
+    """Asks Prometheus what it knows of the run."""
+    from loadgen.collector import Load
+    from loadgen.figures import take_figures
+    from loadgen.progress import say
+
+    directory = RunDirectory(options.directory)
+    settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
+    taken = take_figures(settings, msgspec.json.decode(directory.load.read_bytes(), type=Load))
+    write_json(directory.figures, taken)
+    if taken.missing:
+        say(taken.missing)
+
+
 def report(options: argparse.Namespace) -> None:
     """Judges the run and writes the report."""
     from loadgen.progress import say
@@ -145,15 +125,17 @@ COMMANDS = {
     "run": run,
     "baseline": baseline,
     "drive": drive,
-    "watch": watch,
     "work": work,
     "reconcile": reconcile,
+    "figures": figures,
     "report": report,
 }
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     parse_targets(options.target)
+    if options.prometheus:
+        options.prometheus = parse_address(options.prometheus)
     name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return Settings(
         run=f"{name}-{options.users}u-{secrets.token_hex(2)}",
@@ -170,9 +152,6 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--master", required=True, help="host name or address of the master")
             continue
         sub.add_argument("--directory", type=Path, required=True, help="where the run's files are")
-        if name in ("run", "watch"):
-            help_text = "how to reach the cluster that is watched, as JSON"
-            sub.add_argument("--kubeconfig", type=Path, required=name == "watch", help=help_text)
         if name == "run":
             _add_settings(sub)
     return parser
@@ -191,6 +170,18 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--slo-p99-ms", type=float, required=True)
     add("--slo-failure-ratio", type=float, required=True)
     add("--weights", type=_weights, required=True, metavar="ROUTE=WEIGHT,...", help="how the ingress shares requests")
+    add("--prometheus", default="", help="a URL such as http://prometheus:9090: what it knows goes into the report")
+    add(
+        "--workloads",
+        type=_names,
+        default=(),
+        metavar="NAME,...",
+        help="what Prometheus is asked about beside the routes",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
 
 
 def _weights(text: str) -> dict[str, int]:

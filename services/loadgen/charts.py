@@ -7,10 +7,15 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 480, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 58
-LEGEND_ROW = 18
+WIDTH, HEIGHT = 480, 266
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 20, 58
+LEGEND_LEFT, LEGEND_ROW, LEGEND_LINE, LEGEND_GAP = 14, 20, 18, 14
+CHARACTER = 9.5
+"""The room for a character of the legend, in the page's largest size of text: on a phone, a chart is made small."""
 MOST_POINTS = 240  # more would only draw over each other
+
+STYLES = ("line-1", "line-2", "line-3", "line-4", "line-5", "line-6")
+"""Classes of the page's style sheet that can be told apart in one chart."""
 
 Points = Sequence[tuple[float, float | None]]
 """(x, y) pairs; the line has a gap where y is None."""
@@ -22,6 +27,14 @@ class Line(NamedTuple):
     name: str
     style: str
     points: Points
+
+
+class Drawn(NamedTuple):
+    """A chart as it stands on the page: with a sentence on how to read it."""
+
+    title: str
+    reading: str
+    svg: Markup
 
 
 class Limit(NamedTuple):
@@ -176,25 +189,24 @@ def _grid(horizontal: Axis | TailAxis, vertical: Axis | LogAxis) -> list[Markup]
     for tick in horizontal.ticks():
         x = _x(tick.place)
         drawn.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, TOP, _y(0)))
-        drawn.append(Markup('<text class="middle" x="{}" y="{}">{}</text>').format(x, _y(0) + 17, tick.text))
+        drawn.append(Markup('<text class="middle" x="{}" y="{}">{}</text>').format(x, _y(0) + 21, tick.text))
     return drawn
 
 
 def _captions(chart: Chart) -> tuple[list[Markup], float]:
     """The unit above the left axis, the legend below the chart in as many rows as it needs, and the height with it."""
-    drawn = [Markup('<text class="unit" x="{}" y="10">{}</text>').format(LEFT + 4, chart.unit)]
-    drawn.append(Markup('<text class="unit end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, 252, chart.across))
-    room = WIDTH - RIGHT - 7 * len(chart.across)
-    x, y = LEFT, 252
+    x, y = float(LEGEND_LEFT), HEIGHT - 8
+    drawn = [Markup('<text class="unit" x="{}" y="13">{}</text>').format(LEFT + 4, chart.unit)]
+    drawn.append(Markup('<text class="unit end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, y, chart.across))
+    room = WIDTH - RIGHT - CHARACTER * len(chart.across)
     for line in chart.lines:
-        width = 27 + 7 * len(line.name)
-        if x > LEFT and x + width > room:
-            x, y = LEFT, y + LEGEND_ROW
-        drawn.append(
-            Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(line.style, x, x + 22, y - 4, y - 4)
-        )
-        drawn.append(Markup('<text x="{}" y="{}">{}</text>').format(x + 27, y, line.name))
-        x += width + 17
+        text = x + LEGEND_LINE + 5
+        if x > LEGEND_LEFT and text + CHARACTER * len(line.name) > room:
+            x, y, text = LEGEND_LEFT, y + LEGEND_ROW, LEGEND_LEFT + LEGEND_LINE + 5
+        places = (x, x + LEGEND_LINE, y - 4, y - 4)
+        drawn.append(Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(line.style, *places))
+        drawn.append(Markup('<text x="{}" y="{}">{}</text>').format(text, y, line.name))
+        x = text + CHARACTER * len(line.name) + LEGEND_GAP
     return drawn, y + 8
 
 

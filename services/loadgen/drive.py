@@ -13,12 +13,12 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner
 
 from loadgen.collector import Collector
+from loadgen.figures import replicas_now
 from loadgen.locustfile import NotePoster
 from loadgen.metrics import Figures, serve
 from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
 from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
-from loadgen.workloads import replicas_now
 
 PORT = 5557
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
@@ -76,6 +76,7 @@ class Drive:
         self.runner = runner
         self.started_at = time.time()
         self.collector = Collector(settings, directory, self.started_at)
+        self.replicas: dict[str, int] = {}
 
     def run(self) -> None:
         """Starts the users, watches for the time that was asked for, and ends the run."""
@@ -87,7 +88,9 @@ class Drive:
         self.collector = Collector(self.settings, self.directory, self.started_at)
         for worker in workers:
             self.collector.expect(worker, self.started_at)
+        looking = gevent.spawn(self._look)
         self._watch(self.started_at + self.settings.duration_s)
+        looking.kill(block=False)
         ended_at = time.time()
         self._end(starting)
         write_json(self.directory.load, self.collector.finish(ended_at, time.time()))
@@ -105,6 +108,12 @@ class Drive:
                 raise NoLoad(f"No user started within {CONNECT_S} s: look at the logs of the load test's workers.")
             gevent.sleep(0.02)
 
+    def _look(self) -> None:
+        """Looks at the replicas now and again, beside all else: the load waits for no answer to this."""
+        while True:
+            self.replicas = replicas_now(self.settings)
+            gevent.sleep(PROGRESS_S)
+
     def _watch(self, deadline: float) -> None:
         next_line = time.time() + PROGRESS_S
         while (now := time.time()) < deadline:
@@ -113,8 +122,7 @@ class Drive:
             if now < next_line:
                 continue
             next_line += PROGRESS_S
-            replicas = replicas_now(self.directory)
-            say(line(self.collector, self.settings, self.runner.user_count, deadline - now, replicas))
+            say(line(self.collector, self.settings, self.runner.user_count, deadline - now, self.replicas))
             lost = self.collector.silent(now, SILENT_S)
             if len(lost) == self.settings.workers:
                 say("every worker is lost: the run ends here")

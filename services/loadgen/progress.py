@@ -16,7 +16,10 @@ def say(text: str) -> None:
 def line(
     collector: Collector, settings: Settings, users: int, left_s: float, replicas: Mapping[str, int] | None = None
 ) -> str:
-    """Users, requests a second, p99, failures, the routes' shares since the last line, replicas, and the time left."""
+    """Users, requests a second, p99, failures, the routes' shares since the last line, replicas, and the time left.
+
+    Replicas are told where anything has another number of them than one.
+    """
     now = time.time()
     interval = collector.next_interval(now)
     requests = sum(interval.requests.values())
@@ -28,7 +31,8 @@ def line(
         f"{collector.failures:,} failed",
         shares(interval.requests, list(settings.weights)),
     ]
-    if known := [f"{route} {replicas[route]}" for route in settings.weights if replicas and route in replicas]:
+    if replicas and set(replicas.values()) != {1}:
+        known = [f"{route} {replicas[route]}" for route in settings.weights if route in replicas]
         parts.append(f"replicas {' '.join(known)}")
     return " | ".join([*parts, f"{minutes(left_s)} left"])
 

@@ -5,44 +5,32 @@ from importlib.resources import files
 
 import msgspec
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
-from loadgen.charts import (
-    Limit,
-    Line,
-    Points,
-    counts_over_time,
-    distribution,
-    latency_over_time,
-    number,
-    over_time,
-    thin,
-)
+from loadgen.charts import STYLES, Drawn, Limit, Line, distribution, latency_over_time, number, over_time, thin
 from loadgen.collector import Load, SecondRow
+from loadgen.figure_charts import draw_figures
+from loadgen.figures import DatabaseSecond, WorkloadSecond, read_figures, replica_ranges
 from loadgen.mesh import Mesh, read_mesh
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
 from loadgen.summary import Summary, summarise
 from loadgen.verdict import judge, most_common_errors
-from loadgen.workloads import Workloads, WorkloadSecond, read_why_unwatched, read_workloads
-
-STYLES = ("line-1", "line-2", "line-3", "line-4", "line-5", "line-6")
-GAP_S = 8
-"""Workloads are looked at every other second: when this much is missing between two looks, the line has a gap."""
 
 
 class Data(msgspec.Struct):
-    """Everything behind the report. `workloads` are there when the platform watched them, `mesh` when there is one.
+    """Everything behind the report. `workloads` and `databases` are what Prometheus knows, a row every `step_s`.
 
-    `unwatched` is a sentence on what could not be watched.
+    `missing` is a sentence on what it did not tell; `mesh` is there where there is a mesh.
     """
 
     summary: Summary
     settings: Settings
     load: Load
     previous: Summary | None
-    workloads: Workloads
-    unwatched: str
+    step_s: int
+    workloads: dict[str, list[WorkloadSecond]]
+    databases: dict[str, list[DatabaseSecond]]
+    missing: str
     mesh: Mesh | None
 
 
@@ -67,6 +55,7 @@ def render(data: Data) -> str:
         settings=data.settings,
         load=data.load,
         charts=_charts(data),
+        figures=draw_figures(data.workloads, data.databases, data.step_s, list(data.summary.routes)),
         errors=most_common_errors(data.load),
         changes=_changes(data),
         no_route=NO_ROUTE,
@@ -77,10 +66,19 @@ def _gather(directory: RunDirectory) -> Data:
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
     reconciliation = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation)
-    workloads = read_workloads(directory)
-    summary = summarise(settings, load, reconciliation, judge(settings, load, reconciliation), workloads)
-    unwatched = read_why_unwatched(directory)
-    return Data(summary, settings, load, _previous(directory), workloads, unwatched, read_mesh(directory))
+    known = read_figures(directory)
+    verdict = judge(settings, load, reconciliation)
+    return Data(
+        summary=summarise(settings, load, reconciliation, verdict, replica_ranges(known.workloads)),
+        settings=settings,
+        load=load,
+        previous=_previous(directory),
+        step_s=known.step_s,
+        workloads=known.workloads,
+        databases=known.databases,
+        missing=known.missing,
+        mesh=read_mesh(directory),
+    )
 
 
 def _previous(directory: RunDirectory) -> Summary | None:
@@ -91,70 +89,34 @@ def _previous(directory: RunDirectory) -> Summary | None:
         return None
 
 
-def _charts(data: Data) -> list[tuple[str, str, Markup]]:
-    """(title, a sentence on how to read it, SVG) of each chart."""
+def _charts(data: Data) -> list[Drawn]:
+    """What the users saw."""
     load, series = data.load, _whole_seconds(data.load)
     routes = list(data.summary.routes)
     slo = Limit(f"SLO for p99: {number(data.settings.slo_p99_ms)} ms", data.settings.slo_p99_ms)
-    charts = [
-        (
+    return [
+        Drawn(
             "Throughput",
             "Answers a second, and how many of them were failures.",
             over_time("Throughput", "requests/s", _throughput(series, routes)),
         ),
-        (
+        Drawn(
             "Latency",
             "Of all requests, from when each was due. Logarithmic scale.",
             latency_over_time("Latency percentiles", "ms", _percentiles(series), slo),
         ),
-        (
+        Drawn(
             "p99 by route",
             "The slowest hundredth of each second's requests. Logarithmic scale.",
             latency_over_time("p99 latency by route", "ms", _route_p99(series, routes), slo),
         ),
-        (
+        Drawn(
             "Latency distribution",
             "How slow the slowest part was, over the whole run: at 99.9 %, one request in a thousand was slower.",
             distribution("Latency distribution by route", "ms", _distributions(load, routes), slo),
         ),
-        ("Users", "How many users were posting.", over_time("Users", "users", _users(series))),
+        Drawn("Users", "How many users were posting.", over_time("Users", "users", _users(series))),
     ]
-    if data.workloads:
-        replicas = _workload_lines(data.workloads, lambda row: row.replicas)
-        cpu = _workload_lines(data.workloads, lambda row: row.cpu_cores)
-        charts.append(
-            (
-                "Replicas",
-                "How many of each workload were ready. Lines of the same number lie side by side.",
-                counts_over_time("Replicas", "replicas", replicas),
-            )
-        )
-        charts.append(
-            (
-                "CPU by workload",
-                "Of all its replicas, as measured some seconds before.",
-                over_time("CPU by workload", "cores", cpu),
-            )
-        )
-    return charts
-
-
-def _workload_lines(workloads: Workloads, value: Callable[[WorkloadSecond], float | None]) -> list[Line]:
-    """A line for each workload; the routes have the styles that they have in the other charts."""
-    return [
-        Line(name, STYLES[at % len(STYLES)], thin(_with_gaps([(row.second, value(row)) for row in rows]), worst=True))
-        for at, (name, rows) in enumerate(workloads.items(), start=1)
-    ]
-
-
-def _with_gaps(points: Points) -> Points:
-    """The points, and one without a value wherever some are missing."""
-    filled: list[tuple[float, float | None]] = []
-    for second, value in points:
-        if filled and second - filled[-1][0] > GAP_S:
-            filled.append((filled[-1][0] + 1, None))
-        filled.append((second, value))
-    return filled
 
 
 def _users(series: Sequence[SecondRow]) -> list[Line]:
@@ -261,10 +223,10 @@ def _write_csv(directory: RunDirectory, data: Data) -> None:
     write_csv(directory.path / "errors.csv", ["route", "kind", "count"], errors)
     curves = ((route, *point) for route, detail in data.load.routes.items() for point in detail.distribution)
     write_csv(directory.path / "latency.csv", ["route", "percentile", "ms"], curves)
-    if data.workloads:
-        seen = ((name, row) for name, rows in data.workloads.items() for row in rows)
-        cells = ((row.second, name, row.replicas, row.cpu_cores) for name, row in seen)
-        write_csv(directory.path / "workloads.csv", ["second", "workload", "replicas", "cpu_cores"], cells)
+    second, *fields = WorkloadSecond.__struct_fields__
+    seen = ((name, msgspec.structs.astuple(row)) for name, rows in data.workloads.items() for row in rows)
+    cells = ((at, name, *values) for name, (at, *values) in seen)
+    write_csv(directory.path / "workloads.csv", [second, "workload", *fields], cells)
 
 
 def _series_row(row: SecondRow, routes: Iterable[str]) -> list[object]:

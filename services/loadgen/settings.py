@@ -22,7 +22,8 @@ NO_ROUTE = "no route"
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the load test. `rate` is requests per second and user, 0 for as fast as answers come.
 
-    `target` is a base URL, or several with commas between them.
+    `target` is a base URL, or several with commas between them. `prometheus` is one as well, empty where there is none;
+    it is asked about `workloads`, and about the routes, which `weights` names.
     """
 
     run: str
@@ -37,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slo_p99_ms: float
     slo_failure_ratio: float
     weights: dict[str, int]
+    prometheus: str = ""
+    workloads: tuple[str, ...] = ()
 
 
 class RunDirectory:
@@ -50,9 +53,7 @@ class RunDirectory:
         self.unknown = path / "unknown.ids"
         self.reconciliation = path / "reconciliation.json"
         self.previous = path / "previous.json"
-        self.workloads = path / "workloads.json"
-        self.replicas = path / "replicas.json"  # as they are now, for the progress
-        self.unwatched = path / "unwatched.txt"  # why the workloads could not be watched
+        self.figures = path / "figures.json"  # what Prometheus knows of the run
         self.mesh = path / "mesh.json"  # what the proxies counted, where there is a mesh
         self.summary = path / "summary.json"
         self.data = path / "data.json"

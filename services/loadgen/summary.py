@@ -1,6 +1,6 @@
 """summary.json: the run in one small file, for people in a hurry and for scripts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,13 +10,12 @@ from loadgen.latency import Latency
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, Settings
 from loadgen.verdict import Verdict, failure_ratio
-from loadgen.workloads import WorkloadSecond, replica_range
 
 
 class RouteSummary(msgspec.Struct):
     """One route: `share` is its part (0 to 1) of all that took a route; the weights ask for `expected_share`.
 
-    `replicas` are the fewest and the most that it had, where they were watched.
+    `replicas` are the fewest and the most that it had, where anything had another number of them than one.
     """
 
     requests: int
@@ -66,7 +65,7 @@ def summarise(
     load: Load,
     reconciliation: Reconciliation,
     verdict: Verdict,
-    workloads: Mapping[str, Sequence[WorkloadSecond]] | None = None,
+    replicas: Mapping[str, tuple[int, int]] | None = None,
 ) -> Summary:
     """The summary of a run. `rps` is requests by the time from the first user to the last answer."""
     ratio = failure_ratio(load)
@@ -86,7 +85,7 @@ def summarise(
         unsent=load.unsent,
         rps=round(load.requests / duration, 1) if duration else 0.0,
         latency_ms=load.total.latency_ms,
-        routes=_routes(settings, load, workloads or {}),
+        routes=_routes(settings, load, replicas or {}),
         unrouted=load.routes[NO_ROUTE].requests if NO_ROUTE in load.routes else 0,
         slos=[
             Slo("p99 latency", "ms", settings.slo_p99_ms, p99, p99 <= settings.slo_p99_ms),
@@ -96,9 +95,7 @@ def summarise(
     )
 
 
-def _routes(
-    settings: Settings, load: Load, workloads: Mapping[str, Sequence[WorkloadSecond]]
-) -> dict[str, RouteSummary]:
+def _routes(settings: Settings, load: Load, replicas: Mapping[str, tuple[int, int]]) -> dict[str, RouteSummary]:
     nothing = Latency(0, 0, 0, 0)
     routed = {name: detail for name, detail in load.routes.items() if name != NO_ROUTE}
     total = sum(detail.requests for detail in routed.values())
@@ -111,6 +108,6 @@ def _routes(
             share=round(requests / total, 4) if total else 0.0,
             expected_share=round(settings.weights.get(name, 0) / weights, 4) if weights else 0.0,
             latency_ms=routed[name].latency_ms if name in routed else nothing,
-            replicas=replica_range(workloads.get(name, [])),
+            replicas=replicas.get(name),
         )
     return summaries

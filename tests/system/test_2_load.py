@@ -14,17 +14,21 @@ from helpers.playbook import play
 RECOVERY_S = 30  # within which the system must serve again by itself
 KILLING_S = 75  # long enough to kill each process and see it return
 
+WRITES = ("replicas", "cpu_cores", "memory_bytes", "batch_notes", "write_seconds")
+KNOWN = {"relay": WRITES, "direct": WRITES, "ledger": WRITES, "ingress": ("replicas", "cpu_cores", "memory_bytes")}
+"""What Prometheus knows of a run."""
+
 
 def test_a_load_test_passes_and_leaves_its_report() -> None:
     started = time.time()
-    run = play("loadtest.yml", users=20, duration="10s", slo_p99_ms=5000)
+    run = play("loadtest.yml", users=20, duration="15s", slo_p99_ms=5000)
     assert run.ok, run.output[-4000:]
     report = newest_report(started)
     summary = summary_of(report)
     assert summary["verdict"] == "pass"
     assert summary["reasons"] == []
     assert summary["failures"] == 0
-    assert summary["requests"] == pytest.approx(20 * 2 * 10, rel=0.3)  # every user posts twice a second by default
+    assert summary["requests"] == pytest.approx(20 * 2 * 15, rel=0.3)  # every user posts twice a second by default
     for route in courseload.ROUTES:
         assert summary["routes"][route]["share"] == pytest.approx(0.5, abs=0.02)
         latency = summary["routes"][route]["latency_ms"]
@@ -33,8 +37,13 @@ def test_a_load_test_passes_and_leaves_its_report() -> None:
     page = (report / "report.html").read_text()
     assert "<svg" in page
     assert "src=" not in page.replace('src="data:', ""), "the page loads something from elsewhere"
-    assert json.loads((report / "data.json").read_text())
     assert list(report.glob("*.csv"))
+    data = json.loads((report / "data.json").read_text())
+    assert data["missing"] == ""
+    for workload, figures in KNOWN.items():
+        for figure in figures:
+            assert [row for row in data["workloads"][workload] if row[figure] is not None], f"{figure} of {workload}"
+    assert set(data["databases"]) == {"relay to ledger", "direct to mongodb", "direct to redis", "ledger to mongodb"}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from course.ids import id_of
 from loadgen.collector import Load
 from loadgen.keys import key_of
 from loadgen.settings import NO_ROUTE, write_json
+from unit.loadgen.fake_prometheus import FakePrometheus
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(loadgen.__file__).parents[1])}
@@ -53,16 +54,23 @@ def fake(start):
 
 
 @pytest.fixture
-def run(start, fake, settings, directory):
+def told():
+    """The lines of progress."""
+    return []
+
+
+@pytest.fixture
+def run(start, fake, settings, directory, told):
     """A function that drives the fake for some seconds, and returns the load and the worker that made it."""
 
-    def run_load(*fake_options, others=(), users=20, rate=5, duration_s=2, kill_worker_after=None):
+    def run_load(*fake_options, others=(), users=20, rate=5, duration_s=2, kill_worker_after=None, **further):
         target = ",".join([fake(*fake_options), *others])
         changes = {"target": target, "users": users, "rate": rate, "spawn_rate": 100, "duration_s": duration_s}
-        write_json(directory.settings, msgspec.structs.replace(settings, **changes))
+        write_json(directory.settings, msgspec.structs.replace(settings, **changes, **further))
         worker = start("-m", "loadgen", "work", "--master", "127.0.0.1")
         master = start("-m", "loadgen", "drive", "--directory", directory.path, stdout=subprocess.PIPE)
         for line in master.stdout:
+            told.append(line.strip())
             if kill_worker_after and " left" in line:
                 time.sleep(kill_worker_after)
                 worker.send_signal(signal.SIGKILL)
@@ -120,6 +128,23 @@ def test_a_worker_that_is_killed_is_lost_and_the_run_still_ends(run):
     assert load.requests > 0
     assert set(load.lost_attempts) >= {"0-1", "0-20"}
     assert load.ended_at - load.started_at < 15
+
+
+def test_the_progress_has_the_replicas_that_prometheus_knows(run, told):
+    prometheus = FakePrometheus()
+    for route, count in (("relay", 2), ("direct", 3)):
+        prometheus.tell("workload:replicas:count", {"workload": route}, count)
+    with prometheus.server() as address:
+        run(duration_s=5, prometheus=address)
+    assert len([line for line in told if " | replicas relay 2 direct 3 | " in line]) == 2
+
+
+def test_a_prometheus_that_does_not_answer_slows_nothing(run, told):
+    with switched_off() as silent:
+        load, _ = run(duration_s=5, prometheus=silent)
+    assert load.requests == pytest.approx(20 * 5 * 5, rel=0.15)
+    assert [line.rpartition(" | ")[2] for line in told if " left" in line] == ["0:03 left", "0:01 left"]
+    assert not [line for line in told if "replicas" in line]
 
 
 @contextmanager

@@ -12,11 +12,16 @@ def tell(settings, directory):
     return lambda replicas: line(Collector(settings, directory, 1000.0), settings, 10, 42, replicas)
 
 
-def test_without_a_cluster_there_is_no_word_of_replicas(tell):
+def test_there_is_no_word_of_replicas_that_are_not_known(tell):
     assert tell({}) == "10/10 users | 0 requests/s | p99 - | 0 failed | relay - / direct - | 0:42 left"
 
 
-def test_replicas_of_the_routes_are_told_where_they_are_known(tell):
+def test_one_of_each_is_not_worth_a_word(tell):
+    assert "replicas" not in tell({"direct": 1, "ledger": 1, "relay": 1})
+    assert "| replicas relay 1 direct 1 |" in tell({"direct": 1, "ingress": 2, "relay": 1})
+
+
+def test_replicas_of_the_routes_are_told_where_anything_has_several(tell):
     text = tell({"direct": 3, "ledger": 1, "relay": 2})
     assert text.endswith(" | replicas relay 2 direct 3 | 0:42 left")
 

@@ -10,6 +10,7 @@ import pytest
 
 from loadgen.charts import MOST_POINTS, Axis, Limit, Line, LogAxis, TailAxis, latency_over_time, number, over_time, thin
 from loadgen.collector import Collector
+from loadgen.figures import DatabaseSecond, RunFigures, WorkloadSecond
 from loadgen.mesh import Call, Mesh
 from loadgen.reconcile import Reconciled, Reconciliation
 from loadgen.report import write_report
@@ -108,43 +109,89 @@ def test_a_previous_summary_of_another_shape_is_passed_over(report, directory):
     assert "There is no previous run" in page.text
 
 
-def test_workloads_are_charted_when_the_platform_watched_them(report, directory):
-    rows = [{"second": second, "replicas": 1, "cpu_cores": 0.5} for second in range(5)]
-    write_json(directory.workloads, {"relay": rows})
+def test_what_prometheus_knows_is_charted_and_in_the_data(report, directory, know):
+    waits = [DatabaseSecond(second=5 * at, p99_seconds=0.004) for at in range(3)]
+    know(
+        {"relay": seconds(3, cpu_cores=0.5, memory_bytes=3 * 2**20, batch_notes=2, write_seconds=0.006)},
+        {"relay to redis": waits},
+    )
     _, page = report()
-    assert "CPU by workload" in page.text
-    assert len(list(csv.DictReader((directory.path / "workloads.csv").open()))) == 5
+    charts = {svg.findtext("title"): svg.get("aria-label") for svg in charts_of(directory)}
+    assert charts["CPU by workload"].endswith(". relay: 0.5 to 0.5 cores")
+    assert charts["Memory by workload"].endswith(". relay: 3 to 3 MiB")
+    assert charts["Notes per batch"].endswith(". relay: 2 to 2 notes")
+    assert charts["p99 of a write"].endswith(". relay: 6 to 6 ms")
+    assert charts["p99 of the databases"].endswith(". relay to redis: 4 to 4 ms")
+    assert "What Prometheus saw" in page.text
+    data = msgspec.json.decode(directory.data.read_bytes())
+    assert [row["cpu_cores"] for row in data["workloads"]["relay"]] == [0.5, 0.5, 0.5]
+    assert [row["p99_seconds"] for row in data["databases"]["relay to redis"]] == [0.004, 0.004, 0.004]
 
 
-def watched(*replicas, cpu_cores=0.5):
-    return [{"second": 2 * at, "replicas": count, "cpu_cores": cpu_cores} for at, count in enumerate(replicas) if count]
+def seconds(count, **figures):
+    return [WorkloadSecond(second=5 * at, **figures) for at in range(count)]
 
 
-def test_the_range_of_a_routes_replicas_is_in_the_summary_and_on_the_page(report, directory):
-    write_json(directory.workloads, {"relay": watched(1, 2, 3), "direct": watched(2, 2, 2), "ledger": watched(1)})
+def counted(*replicas):
+    return [WorkloadSecond(second=5 * at, replicas=count) for at, count in enumerate(replicas) if count]
+
+
+@pytest.fixture
+def know(directory):
+    """A function that leaves figures as Prometheus told them."""
+
+    def leave(workloads=(), databases=(), **fields):
+        write_json(directory.figures, RunFigures(workloads=dict(workloads), databases=dict(databases), **fields))
+
+    return leave
+
+
+def test_workloads_are_there_as_csv(report, directory, know):
+    know({"relay": seconds(2, cpu_cores=0.5), "ledger": seconds(1, replicas=1, memory_bytes=1000)})
+    report()
+    with (directory.path / "workloads.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["second", "workload", "replicas", "cpu_cores", "memory_bytes", "batch_notes", "write_seconds"],
+        ["0", "relay", "", "0.5", "", "", ""],
+        ["5", "relay", "", "0.5", "", "", ""],
+        ["0", "ledger", "1", "", "1000.0", "", ""],
+    ]
+
+
+def test_the_range_of_a_routes_replicas_is_in_the_summary_and_on_the_page(report, know):
+    know({"relay": counted(1, 2, 3), "direct": counted(2, 2, 2), "ledger": counted(1)})
     summary, page = report()
     assert {name: route.replicas for name, route in summary.routes.items()} == {"relay": (1, 3), "direct": (2, 2)}
-    assert "1–3" in page.text
+    assert "relay1–3 replicas" in page.text
 
 
-def test_without_a_cluster_there_are_no_replicas_to_tell(report):
+def test_where_there_was_one_of_each_no_replicas_are_told(report, know):
+    know({"relay": counted(1, 1), "direct": counted(1, 1)})
     summary, page = report()
     assert summary.routes["relay"].replicas is None
-    assert "Replicas" not in page.text
+    assert "replica" not in page.text.lower()
 
 
-def test_why_workloads_were_not_watched_stands_on_the_page_and_in_the_data(report, directory):
-    directory.unwatched.write_text("The API <never> answered.")
+def test_without_prometheus_there_is_no_word_of_it(report):
+    summary, page = report()
+    assert summary.routes["relay"].replicas is None
+    assert "Prometheus" not in page.text
+
+
+def test_why_figures_are_missing_stands_on_the_page_and_in_the_data(report, directory, know):
+    know(missing="It <never> answered.")
     _, page = report()
-    assert "The API <never> answered." in page.text
-    assert msgspec.json.decode(directory.data.read_bytes())["unwatched"] == "The API <never> answered."
+    assert "It <never> answered." in page.text
+    assert "A figure every" not in page.text
+    assert msgspec.json.decode(directory.data.read_bytes())["missing"] == "It <never> answered."
 
 
-def test_every_workload_has_a_line_of_its_own(report, directory):
-    names = ["relay", "direct", "ledger", "mongodb", "redis"]
-    write_json(directory.workloads, {name: watched(1, 1, 1) for name in names})
+def test_every_workload_has_a_line_of_its_own(report, directory, know):
+    names = ["relay", "direct", "ledger", "mongodb", "redis", "ingress"]
+    know({name: counted(2, 2, 2) for name in names})
     report()
-    chart = next(svg for svg in charts_of(directory) if svg.findtext("title") == "Replicas")
+    chart = chart_of(directory, "Replicas")
     lines = chart.findall("polyline")
     assert len({line.get("class") for line in lines}) == len(names)
     assert len({line.get("points") for line in lines}) == len(names), "equal numbers do not hide each other"
@@ -153,18 +200,53 @@ def test_every_workload_has_a_line_of_its_own(report, directory):
     assert float(chart.get("viewBox").split()[3]) > max(y for _, y in legend.values())
 
 
-def test_a_workload_that_was_not_seen_for_a_while_has_a_gap(report, directory):
-    write_json(directory.workloads, {"relay": watched(1, 1, 0, 0, 0, 0, 0, 2, 2)})
+def test_there_are_no_more_lines_than_can_be_told_apart_and_the_routes_are_among_them(report, directory, know):
+    know({name: seconds(3, cpu_cores=0.5) for name in ["relay", "direct", *"abcdefgh"]})
     report()
-    chart = next(svg for svg in charts_of(directory) if svg.findtext("title") == "Replicas")
-    assert len(chart.findall("polyline")) == 2
+    chart = chart_of(directory, "CPU by workload")
+    assert len(chart.findall("polyline")) == 6
+    assert {"relay", "direct"} <= {text.text for text in chart.findall("text")}
 
 
-def test_a_workload_whose_cpu_nobody_measured_has_no_line_of_it(report, directory):
-    write_json(directory.workloads, {"relay": watched(1, 1, cpu_cores=None)})
+def test_a_workload_looks_the_same_in_every_chart(report, directory, know):
+    workloads = {
+        "relay": seconds(2, cpu_cores=0.1),
+        "ledger": seconds(2, cpu_cores=0.1, batch_notes=2),
+        "direct": seconds(2, batch_notes=2),
+    }
+    waits = [DatabaseSecond(second=at, p99_seconds=0.004) for at in (0, 5)]
+    know(workloads, {"direct to mongodb": waits, "direct to redis": waits, "ledger to mongodb": waits})
     report()
-    chart = next(svg for svg in charts_of(directory) if svg.findtext("title") == "CPU by workload")
-    assert chart.findall("polyline") == []
+    cpu = [line.get("class") for line in chart_of(directory, "CPU by workload").findall("polyline")]
+    batches = [line.get("class") for line in chart_of(directory, "Notes per batch").findall("polyline")]
+    databases = [line.get("class") for line in chart_of(directory, "p99 of the databases").findall("polyline")]
+    assert cpu[1] == batches[0] == databases[2]
+    assert batches[1] == databases[0]
+    assert len(set(databases)) == 3
+
+
+def test_a_workload_that_was_not_seen_for_a_while_has_a_gap(report, directory, know):
+    know({"relay": counted(2, 2, None, 2, 2)})
+    report()
+    assert len(chart_of(directory, "Replicas").findall("polyline")) == 2
+
+
+def test_a_figure_that_is_not_there_is_a_gap_too(report, directory, know):
+    rows = seconds(5, cpu_cores=0.5)
+    rows[2].cpu_cores = None
+    know({"relay": rows})
+    report()
+    assert len(chart_of(directory, "CPU by workload").findall("polyline")) == 2
+
+
+def test_a_workload_of_which_a_figure_is_not_known_has_no_line_of_it(report, directory, know):
+    know({"relay": counted(2, 2)})
+    report()
+    assert "CPU by workload" not in {svg.findtext("title") for svg in charts_of(directory)}
+
+
+def chart_of(directory, title):
+    return next(svg for svg in charts_of(directory) if svg.findtext("title") == title)
 
 
 def charts_of(directory):
