@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -12,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import yaml
 
 from helpers.machine import REPOSITORY
 from helpers.playbook import Play, play
 from lab.cluster import Kubectl
+from lab.cluster import run as remote
+from lab.hosts import Host
 from lab.paths import INVENTORY
 from lab.release import Release
 
@@ -129,6 +133,12 @@ def described() -> dict[str, Workload]:
         )
         for name, entry in entries.items()
     }
+
+
+def prometheus(ops: Host, path: str, **asked: Any) -> Any:
+    """What Prometheus on the ops host answers to a question at its API."""
+    url = f"http://127.0.0.1:9090/api/v1/{path}?{urlencode(asked)}"
+    return json.loads(remote(ops, f"curl --silent --show-error --fail-with-body {shlex.quote(url)}"))["data"]
 
 
 def one_pod(kubectl: Kubectl, workload: str, namespace: str = NAMESPACE) -> str:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import dashboards
+from dashboards.model import Need
 from helpers.load import assert_nothing_lost
+from helpers.panels import SHOWN_S, assert_prometheus_answers, panels
 from helpers.playbook import Play
 from lab import hosts
 from lab.cluster import Kubectl, RemoteError, eventually, run
@@ -24,6 +27,7 @@ from lab.system import (
     described,
     load_test,
     one_pod,
+    prometheus,
     replicas,
 )
 from lab.system import run as playbook
@@ -248,6 +252,61 @@ def test_a_load_test_scales_the_routes_out_and_they_come_back(site: Play, earlie
         assert summary["routes"][route]["share"] == pytest.approx(0.5, abs=0.02)
         assert max(row["replicas"] or 0 for row in data["workloads"][route]) == 3, "the report shows it"
     eventually("one replica of each route", lambda: {replicas(kubectl, route) for route in ROUTES} == {1}, 300)
+
+
+def test_prometheus_sees_everything_in_the_cluster(site: Play, fleet: dict[str, Host]) -> None:
+    ops = fleet["ops1"]
+    nodes = {name for name, host in fleet.items() if {"servers", "agents"} & set(host.groups)}
+
+    def unseen() -> list[dict[str, str]]:
+        rows = prometheus(ops, "query", query='up{workload!="loadtest"} == 0')["result"]
+        return [row["metric"] for row in rows]
+
+    eventually("every target is up", lambda: unseen() == [], 60)
+    seen = [row["metric"] for row in prometheus(ops, "query", query="up == 1")["result"]]
+    assert {row["workload"] for row in seen} >= {*described(), "prometheus-agent", "kubelet", "host", "prometheus"}
+    assert {row["host"] for row in seen if row["workload"] == "kubelet"} == nodes
+    for name in ("cpu_used:ratio30s", "memory_used:ratio", "disk_used:ratio"):
+        rows = prometheus(ops, "query", query=f"host:{name} > 0 and host:{name} < 1")["result"]
+        assert {row["metric"]["host"] for row in rows} == nodes | {"ops1"}, name
+
+
+def test_every_rule_has_rows_and_no_alert_fires(site: Play, fleet: dict[str, Host]) -> None:
+    ops = fleet["ops1"]
+    rules = [rule for group in prometheus(ops, "rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
+    recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
+    empty = {name for name in recorded if not prometheus(ops, "query", query=f"last_over_time({name}[10m])")["result"]}
+    assert empty == set()
+    # What the load test did to the latency is over.
+    eventually("no alert", lambda: not prometheus(ops, "query", query='ALERTS{alertstate="firing"}')["result"], 120)
+
+
+@pytest.mark.parametrize("name", dashboards.DASHBOARDS)
+def test_what_grafanas_panels_ask_of_prometheus_has_answers(site: Play, fleet: dict[str, Host], name: str) -> None:
+    end = time.time()
+    faults = {}
+    # Those that need a mesh, which the lab has not, are the only ones left out.
+    needs = {panel.needs for panel in dashboards.DASHBOARDS[name].panels().values()} - {Need.MESH}
+    for panel in (panel for need in needs for panel in panels(name, need)):
+        for target in (target for target in panel["targets"] if "expr" in target):
+            asked = {"query": target["expr"], "start": end - SHOWN_S, "end": end, "step": 5}
+            try:
+                assert_prometheus_answers(panel, target, prometheus(fleet["ops1"], "query_range", **asked)["result"])
+            except AssertionError as fault:
+                faults[f"{panel['title']} ({panel['id']}{target['refId']})"] = str(fault)
+    assert faults == {}
+
+
+def test_only_what_collects_figures_may_write_to_prometheus(site: Play, fleet: dict[str, Host]) -> None:
+    address = fleet["ops1"].address
+    ask = f"curl --silent --max-time 5 --output /dev/null --write-out '%{{http_code}}' http://{address}"
+    # A node comes as far as the gate, and without the password no further; nobody else comes so far.
+    assert run(fleet["agent1"], f"{ask}:9091/api/v1/write --request POST || true") == "404"
+    assert run(fleet["agent1"], f"{ask}:9091/api/v1/query?query=up || true") == "404"
+    assert run(fleet["load1"], f"{ask}:9091/api/v1/write --request POST || true") == "000"
+    for host in ("agent1", "load1"):
+        assert run(fleet[host], f"{ask}:9090/api/v1/query?query=up || true") == "000"
 
 
 def test_a_wrong_token_stops_with_its_reason(site: Play, fleet: dict[str, Host], earlier: Release) -> None:

@@ -5,7 +5,6 @@ Grafana itself, which is in no package registry, does not run here.
 """
 
 import json
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -20,20 +19,15 @@ import dashboards
 from dashboards.model import MONGODB, PROMETHEUS, REDIS, Need
 from helpers import courseload, reader
 from helpers.load import load_test
-from helpers.machine import REPOSITORY
+from helpers.panels import SHOWN_S, Panel, Target, assert_prometheus_answers, panels
 from helpers.prometheus import query, query_range
 
-SHOWN_S = 600  # the time that is shown
-GENERATED = REPOSITORY / "files/dashboards"
 CASES = [
     pytest.param(name, need, id=f"{name} with {need.name}" if need else name)
     for name, described in dashboards.DASHBOARDS.items()
     for need in (None, *Need)
     if any(panel.needs is need for panel in described.panels().values())
 ]
-
-Panel = dict[str, Any]
-Target = dict[str, Any]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,12 +65,8 @@ def test_every_question_has_an_answer_with_what_its_panel_shows(
         MONGODB.uid: lambda panel, target: ask_mongodb(mongodb, panel, target),
         REDIS.uid: lambda panel, target: ask_redis(counters, panel, target),
     }
-    needs = {number: panel.needs for number, panel in dashboards.DASHBOARDS[name].panels().items()}
-    panels = json.loads((GENERATED / f"{name}.json").read_text())["panels"]
-    asked = [panel for panel in panels if panel["type"] != "row" and needs[panel["id"]] is need]
-    assert asked
     faults = {}
-    for panel in asked:
+    for panel in panels(name, need):
         for target in panel["targets"]:
             try:
                 ask[target["datasource"]["uid"]](panel, target)
@@ -86,18 +76,8 @@ def test_every_question_has_an_answer_with_what_its_panel_shows(
 
 
 def ask_prometheus(panel: Panel, target: Target) -> None:
-    """There are rows, with the labels that the legend names, and with figures."""
     end = time.time()
-    rows = query_range(target["expr"], end - SHOWN_S, end)
-    assert rows, f"no rows: {target['expr']}"
-    labels = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
-    for row in rows:
-        assert labels <= row["metric"].keys(), f"the legend wants {labels}, and there is only {row['metric']}"
-    assert any(value != "NaN" for row in rows for _, value in row["values"]), f"no figures: {target['expr']}"
-    if "mappings" in panel["fieldConfig"]["defaults"]:
-        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
-        values = {value for row in rows for _, value in row["values"]}
-        assert values <= mapping["options"].keys(), f"no word for some of {values}"
+    assert_prometheus_answers(panel, target, query_range(target["expr"], end - SHOWN_S, end))
 
 
 def ask_mongodb(client: reader.Client, panel: Panel, target: Target) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import redis
+import yaml
 
 from helpers import courseload, machine
 from helpers.courseload import psql
 from helpers.load import assert_nothing_lost, load_test, newest_report, summary_of
+from helpers.manifests import render
 from helpers.prometheus import api, query
 
 RULES = Path(__file__).with_name("rules.yml")
+CLUSTER_RULES = Path(__file__).with_name("cluster_rules.yml")
 BACK_S = 60  # within which Prometheus and what is beside it must be back by themselves
 
 
@@ -100,8 +103,32 @@ def test_the_rules_say_what_promtool_expects_of_them() -> None:
     )
 
 
+# Those of a cluster with a mesh, which are other ones in part; the same program judges them.
+def test_the_rules_of_a_cluster_say_what_promtool_expects_of_them(tmp_path: Path) -> None:
+    ends = {
+        "anchor": "19791230000000Z",
+        "issuer": "19700210000000Z",
+    }  # ten years, and forty days, after the beginning of time
+    rendered = render(tmp_path, "packages", mesh="linkerd", linkerd_expiry=ends)
+    files = list(yaml.safe_load_all(rendered.beside["prometheus"]))[1]["data"] | {
+        "rules.yml": CLUSTER_RULES.read_text()
+    }
+    directory = "/tmp/cluster-rules"  # noqa: S108 in the container
+    machine.podman("exec", "prometheus-prometheus", "mkdir", "-p", directory)
+    for name, text in files.items():
+        command = ["podman", "exec", "--interactive", "prometheus-prometheus", "tee", f"{directory}/{name}"]
+        subprocess.run(command, input=text.encode(), stdout=subprocess.DEVNULL, timeout=60, check=True)
+    command = ["podman", "exec", f"--workdir={directory}", "prometheus-prometheus", "promtool"]
+    process = subprocess.run([*command, "test", "rules", "rules.yml"], capture_output=True, timeout=60, check=False)
+    assert process.returncode == 0, (process.stdout + process.stderr).decode()
+    agent = next(o for o in rendered.of_kind("ConfigMap") if o["metadata"]["name"] == "prometheus-agent-config")
+    check = ["check", "config", "--agent", "--syntax-only", "/dev/stdin"]
+    interactive = [*command[:2], "--interactive", *command[2:]]
+    subprocess.run([*interactive, *check], input=agent["data"]["agent.yml"].encode(), timeout=60, check=True)
+
+
 def test_its_account_on_redis_reads_statistics_and_nothing_else() -> None:
-    client = redis.Redis(username="statistics", password=machine.credential("prometheus", ".password"))
+    client = redis.Redis(username="statistics", password=machine.credential("redis", ".password"))
     try:
         assert "redis_version" in client.info()
         for forbidden in ("GET notes:count", "KEYS *", "CONFIG GET *", "SLOWLOG GET", "FLUSHALL", "ACL LIST"):
