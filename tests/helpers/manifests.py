@@ -119,7 +119,7 @@ class Rendered:
         return [found for found in self.objects if found["kind"] in kinds]
 
 
-def render(directory: Path, image_source: str, seed: int = 1, mesh: str = "none", **variables: str) -> Rendered:
+def render(directory: Path, image_source: str, seed: int = 1, mesh: str = "none", **variables: Any) -> Rendered:
     """Renders everything, with an empty directory to work in; Python orders sets by the seed."""
     playbook, inventory = directory / "render.yml", directory / "inventory.yml"
     playbook.write_text(RENDER.format(repository=REPOSITORY, directory=directory))
