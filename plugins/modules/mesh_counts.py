@@ -48,6 +48,11 @@ calls:
   type: list
   elements: dict
   returned: always
+unsecured:
+  description: Who is connected to whom without mutual TLS at this moment.
+  type: list
+  elements: dict
+  returned: always
 silent:
   description: The pods whose proxy did not answer, with the reason; those that have none, too.
   type: dict
@@ -59,6 +64,7 @@ PATIENCE_S = 10
 SPLIT = "outbound_http_route_backend_requests"
 REQUESTS = "request"
 CONNECTIONS = "tcp_open"
+OPEN = "tcp_open_connections"  # no counter: those at this moment
 
 
 @dataclass
@@ -68,6 +74,7 @@ class Counts:
     split: Counter[str] = field(default_factory=Counter)
     secured: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     plain: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    open: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, caller: str, page: str, parent: str) -> None:
         """Adds what one proxy tells."""
@@ -80,6 +87,13 @@ class Counts:
                 if name == REQUESTS or opaque:
                     kind = "requests" if name == REQUESTS else "connections"
                     (self.secured if labels.get("tls") == "true" else self.plain)[caller, called, kind] += int(value)
+                elif name == OPEN and labels.get("peer") == "dst" and labels.get("tls") != "true":
+                    self.open[caller, called] += int(value)
+
+    def unsecured(self) -> list[dict[str, Any]]:
+        """A line for each pair that is connected without TLS at this moment."""
+        found = sorted(pair for pair, connections in self.open.items() if connections)
+        return [{"caller": pair[0], "called": pair[1], "connections": self.open[pair]} for pair in found]
 
     def calls(self) -> list[dict[str, Any]]:
         """A line for each pair. Of those that sent requests, the connections say nothing more."""
@@ -93,10 +107,10 @@ class Counts:
 
 
 def samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """(name without `_total`, labels, value) of every counter on a page of metrics."""
+    """(name without `_total`, labels, value) of everything on a page of metrics that is counted here."""
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415
 
-    wanted = tuple(f"{name}_total" for name in (SPLIT, REQUESTS, CONNECTIONS))
+    wanted = (*(f"{name}_total" for name in (SPLIT, REQUESTS, CONNECTIONS)), OPEN + "{")
     # A page has thousands of lines, and some in a form that the parser does not know: only those that count are read.
     lines = [line for line in page.splitlines() if line.startswith(wanted)]
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
@@ -162,7 +176,8 @@ def main() -> None:
         counts, silent = count(api, module.params["namespaces"], module.params["parent"])
     except Exception as problem:  # as above
         module.fail_json(msg=f"The Kubernetes API does not tell which pods have a proxy: {problem}")
-    module.exit_json(changed=False, split=dict(counts.split), calls=counts.calls(), silent=silent)
+    calls, unsecured = counts.calls(), counts.unsecured()
+    module.exit_json(changed=False, split=dict(counts.split), calls=calls, unsecured=unsecured, silent=silent)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def line(
     ]
     if replicas and set(replicas.values()) != {1}:
         known = [f"{route} {replicas[route]}" for route in settings.weights if route in replicas]
-        parts.append(f"replicas {' '.join(known)}")
+        if known:
+            parts.append(f"replicas {' '.join(known)}")
     return " | ".join([*parts, f"{minutes(left_s)} left"])
 
 

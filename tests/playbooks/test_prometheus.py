@@ -86,10 +86,7 @@ def test_it_forgets_before_the_disk_is_full(documents: dict[str, Any]) -> None:
 def test_nothing_of_the_system_knows_of_it(rendered: Rendered) -> None:
     for name, workload in rendered.workloads.items():
         assert rendered.ops_workloads.keys() & set(workload.get("calls", [])) == set(), name
-        # A password that Redis knows is all.
-        told = json.dumps(
-            {field: value for field, value in workload.items() if field not in ("credentials", "sidecars")}
-        )
+        told = json.dumps({field: value for field, value in workload.items() if field != "sidecars"})
         assert "prometheus" not in told, name
 
 

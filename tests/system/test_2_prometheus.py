@@ -128,7 +128,7 @@ def test_the_rules_of_a_cluster_say_what_promtool_expects_of_them(tmp_path: Path
 
 
 def test_its_account_on_redis_reads_statistics_and_nothing_else() -> None:
-    client = redis.Redis(username="statistics", password=machine.credential("redis", ".password"))
+    client = redis.Redis(username="statistics", password=machine.credential("redis-statistics", ".password"))
     try:
         assert "redis_version" in client.info()
         for forbidden in ("GET notes:count", "KEYS *", "CONFIG GET *", "SLOWLOG GET", "FLUSHALL", "ACL LIST"):

@@ -30,6 +30,8 @@ request_total{direction="inbound",target_addr="10.42.0.17:8010",tls="true",srv_n
 tcp_open_total{direction="outbound",peer="dst",tls="true",dst_pod="mongodb-0",dst_service="mongodb"} 3
 tcp_open_total{direction="outbound",peer="src",target_addr="10.43.233.235:27017",tls="no_identity"} 3
 tcp_open_total{direction="outbound",peer="dst",tls="no_identity",dst_pod="mongodb-0",dst_service="mongodb"} 2
+tcp_open_connections{direction="outbound",peer="dst",tls="true",dst_pod="mongodb-0",dst_service="mongodb"} 3
+tcp_open_connections{direction="outbound",peer="src",target_addr="10.43.233.235:27017",tls="no_identity"} 3
 """
 
 
@@ -60,6 +62,15 @@ def test_calls_are_counted_with_tls_and_without(module: ModuleType) -> None:
         {"caller": "ingress", "called": "relay", "of": "requests", "secured": 17, "plain": 0},
         {"caller": "ledger", "called": "mongodb", "of": "connections", "secured": 3, "plain": 2},
     ]
+
+
+def test_what_went_without_tls_is_over_once_no_connection_is_left(module: ModuleType) -> None:
+    counts = module.Counts()
+    counts.add("ledger", LEDGER, "course")
+    assert counts.unsecured() == []
+    still = 'direction="outbound",peer="dst",tls="no_identity",dst_pod="ledger-1",dst_service="ledger"'
+    counts.add("relay", f"tcp_open_connections{{{still}}} 1\n", "course")
+    assert counts.unsecured() == [{"caller": "relay", "called": "ledger", "connections": 1}]
 
 
 def test_a_proxy_that_has_counted_nothing_says_nothing(module: ModuleType) -> None:
