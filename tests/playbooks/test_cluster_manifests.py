@@ -309,11 +309,16 @@ def test_what_shows_the_figures_is_not_in_the_cluster(rendered: Rendered, contro
     assert rendered.ops_workloads.keys() == rendered.beside.keys()
 
 
+def jobs_of_the_collector(rendered: Rendered) -> dict[str, Any]:
+    """What it looks at, by the names of its jobs."""
+    found = next(found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == f"{COLLECTOR}-config")
+    return {job["job_name"]: job for job in yaml.safe_load(found["data"]["agent.yml"])["scrape_configs"]}
+
+
 def test_what_collects_figures_looks_for_each_where_it_tells_them(
     rendered: Rendered, controllers: dict[str, Any]
 ) -> None:
-    found = next(found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == f"{COLLECTOR}-config")
-    jobs = {job["job_name"]: job for job in yaml.safe_load(found["data"]["agent.yml"])["scrape_configs"]}
+    jobs = jobs_of_the_collector(rendered)
     (looks,) = jobs["workloads"]["kubernetes_sd_configs"]
     assert set(looks["namespaces"]["names"]) == {spec["metadata"]["namespace"] for spec in controllers.values()}
     told = {
@@ -337,8 +342,7 @@ def test_what_collects_figures_looks_for_each_where_it_tells_them(
     ],
 )
 def test_what_a_kubelet_measures_is_known_by_its_pods_name(rendered: Rendered, pod: str, workload: str | None) -> None:
-    found = next(found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == f"{COLLECTOR}-config")
-    jobs = {job["job_name"]: job for job in yaml.safe_load(found["data"]["agent.yml"])["scrape_configs"]}
+    jobs = jobs_of_the_collector(rendered)
     (rule,) = jobs["kubelet"]["metric_relabel_configs"]
     assert (rule["source_labels"], rule["replacement"]) == (["namespace", "pod"], "$1$2")
     match = re.fullmatch(rule["regex"], pod)
