@@ -90,10 +90,8 @@ RENDER = """\
         rendered:
           workloads: "{{{{ cluster_workloads }}}}"
           images: "{{{{ images_for_cluster | map('extract', image_references) }}}}"
-          objects: "{{{{ namespaces + __workload_definitions + access }}}}"
+          objects: "{{{{ namespaces + __workload_definitions }}}}"
         namespaces: "{{{{ lookup('ansible.builtin.template', 'namespaces.yml.j2') | from_yaml_all | select }}}}"
-        access: "{{{{ lookup('ansible.builtin.template', access_file) | from_yaml_all | select }}}}"
-        access_file: "{repository}/roles/locust/templates/access.yml.j2"
 """
 
 
