@@ -23,6 +23,7 @@ SERVICE = courses_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
 MAX_NOTES = 1000  # in one batch
 MAX_IN_FLIGHT = 16  # batches
 _WATCH_S = 1.0  # how often the health that gRPC clients see is looked at
+_FAREWELL_S = 1.0  # how long clients have to let go of their connections when the last batch is done
 _REASON = courses_pb2.Failure
 
 
@@ -55,6 +56,11 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
         self._writes = writes
         self._in_flight = 0
         writes.watch(lambda: 0, lambda: self._in_flight)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way."""
+        return self._in_flight == 0
 
     async def PutCourses(  # noqa: N802  (the name is the contract's)
         self,
@@ -125,6 +131,7 @@ class Server:
     def __init__(self, address: str, ledger: Ledger, notes: Notes) -> None:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         self._health = health.aio.HealthServicer()
+        self._ledger = ledger
         self._notes = notes
         courses_pb2_grpc.add_LedgerServicer_to_server(ledger, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -142,7 +149,12 @@ class Server:
         """Takes no more batches and finishes those under way."""
         self._watching.cancel()
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(GRACE_S)
+        stopping = asyncio.create_task(self._server.stop(GRACE_S))
+        # gRPC waits for every client to take leave, and one that vanished, as its host was switched off, never does.
+        while not (stopping.done() or self._ledger.idle):
+            await asyncio.sleep(0.02)
+        await self._server.stop(_FAREWELL_S)
+        await stopping
 
     async def _watch(self) -> None:
         states = health_pb2.HealthCheckResponse

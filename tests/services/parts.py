@@ -232,7 +232,7 @@ async def running(*, databases: bool = True) -> AsyncIterator[System]:
             stack.callback(gate.shut)
         for service in system.all:
             stack.push_async_callback(_kill, service)
-            await service.start(ready=databases)
+        await asyncio.gather(*(service.start(ready=databases) for service in system.all))
         yield system
 
 

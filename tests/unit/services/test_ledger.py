@@ -139,3 +139,33 @@ async def test_the_relays_client_tells_failures_by_index_and_unavailability(runn
     with pytest.raises(Unavailable, match="UNAVAILABLE"):
         await client.put(notes)
     await client.close()
+
+
+async def test_a_client_that_vanished_does_not_keep_it_from_stopping() -> None:
+    notes, address = Notes(), f"127.0.0.1:{free_port()}"
+    server = Server(address, Ledger(notes, RequestMetrics(), WriteMetrics()), notes)  # type: ignore[arg-type]
+    await server.start()
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    # The beginning of HTTP/2 and empty settings; then it answers nothing any more, and does not close.
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+    await reader.read(1)
+    async with asyncio.timeout(5):
+        await server.stop()
+    writer.close()
+
+
+async def test_a_batch_under_way_is_finished_before_it_stops() -> None:
+    notes, address = Notes(), f"127.0.0.1:{free_port()}"
+    server = Server(address, Ledger(notes, RequestMetrics(), WriteMetrics()), notes)  # type: ignore[arg-type]
+    await server.start()
+    notes.open.clear()
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = courses_pb2_grpc.LedgerStub(channel).PutCourses(batch(GOOD))
+        await asyncio.sleep(0.2)
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(2)  # longer than clients have to take leave
+        assert not stopping.done()
+        notes.open.set()
+        assert not (await call).failures
+        await stopping
+    assert len(notes.documents) == 1
