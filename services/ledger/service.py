@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from time import perf_counter
 
 import grpc
@@ -55,12 +56,9 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
         self._requests = requests
         self._writes = writes
         self._in_flight = 0
+        self.idle = asyncio.Event()  # no batch is under way
+        self.idle.set()
         writes.watch(lambda: 0, lambda: self._in_flight)
-
-    @property
-    def idle(self) -> bool:
-        """Whether no batch is under way."""
-        return self._in_flight == 0
 
     async def PutCourses(  # noqa: N802  (the name is the contract's)
         self,
@@ -71,6 +69,7 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
         started = perf_counter()
         code = grpc.StatusCode.OK
         self._in_flight += 1
+        self.idle.clear()
         try:
             if self._in_flight > MAX_IN_FLIGHT:
                 code = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -85,6 +84,8 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
                 await context.abort(code, str(problem))
         finally:
             self._in_flight -= 1
+            if not self._in_flight:
+                self.idle.set()
             self._requests.by_status[code.name] += 1
             self._requests.seconds.observe(perf_counter() - started)
 
@@ -151,8 +152,9 @@ class Server:
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.create_task(self._server.stop(GRACE_S))
         # gRPC waits for every client to take leave, and one that vanished, as its host was switched off, never does.
-        while not (stopping.done() or self._ledger.idle):
-            await asyncio.sleep(0.02)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await self._ledger.idle.wait()
         await self._server.stop(_FAREWELL_S)
         await stopping
 

@@ -73,18 +73,20 @@ def main() -> int:
         system.start()
     with ThreadPoolExecutor() as beside:
         lints = [beside.submit(lint, results[stage]) for stage in wanted if stage == "lint"]
-        for stage in wanted:
-            if stage == "lint":
-                continue
-            with Stage(stage, results):
-                if system and needs_system(stage) and not system.ready(results[stage]):
-                    continue
-                RUN[stage](results[stage])
+        run([stage for stage in wanted if stage != "lint"], results, system)
         for found in lints:
             found.result()
     if system and "system" not in wanted:
         print("\ncourseload stays on this machine; `bin/ansible-playbook playbooks/reset.yml` removes it.")
     return sum_up(results, time.monotonic() - started)
+
+
+def run(stages: list[str], results: dict[str, Result], system: System | None) -> None:
+    """Runs stages one after another; those that need the system wait for it, and are left out where it is not there."""
+    for stage in stages:
+        with Stage(stage, results):
+            if not (system and needs_system(stage)) or system.ready(results[stage]):
+                RUN[stage](results[stage])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -197,13 +199,14 @@ def lint(result: Result) -> None:
     for name, command in commands.items():
         started = time.monotonic()
         # With the lowest priority: the tests beside it measure time.
-        command = ["nice", "-n", "19", *command]
-        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        nicely = ["nice", "-n", "19", *command]
+        process = subprocess.run(nicely, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         good = process.returncode == 0
         seconds = time.monotonic() - started
         result.seconds += seconds
         # One write, since others write lines of their own meanwhile.
-        sys.stdout.write(f"lint: {name:<14}{'ok' if good else 'FAILED'} ({seconds:.0f} s)\n{'' if good else process.stdout}")
+        found = "ok" if good else "FAILED"
+        sys.stdout.write(f"lint: {name:<14}{found} ({seconds:.0f} s)\n{'' if good else process.stdout}")
         sys.stdout.flush()
         if good:
             result.passed += 1
