@@ -50,11 +50,18 @@ class Running:
         self.put = courses_pb2_grpc.LedgerStub(channel).PutCourses
 
 
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    notes, address = Notes(), f"127.0.0.1:{free_port()}"
+async def serving(notes: Notes) -> tuple[Server, str]:
+    """A ledger that listens, and its address."""
+    address = f"127.0.0.1:{free_port()}"
     server = Server(address, Ledger(notes, RequestMetrics(), WriteMetrics()), notes)  # type: ignore[arg-type]
     await server.start()
+    return server, address
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    notes = Notes()
+    server, address = await serving(notes)
     async with grpc.aio.insecure_channel(address) as channel:
         yield Running(notes, channel, address)
     notes.open.set()
@@ -142,9 +149,7 @@ async def test_the_relays_client_tells_failures_by_index_and_unavailability(runn
 
 
 async def test_a_client_that_vanished_does_not_keep_it_from_stopping() -> None:
-    notes, address = Notes(), f"127.0.0.1:{free_port()}"
-    server = Server(address, Ledger(notes, RequestMetrics(), WriteMetrics()), notes)  # type: ignore[arg-type]
-    await server.start()
+    server, address = await serving(Notes())
     reader, writer = await asyncio.open_connection(*address.split(":"))
     # The beginning of HTTP/2 and empty settings; then it answers nothing any more, and does not close.
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
@@ -155,9 +160,8 @@ async def test_a_client_that_vanished_does_not_keep_it_from_stopping() -> None:
 
 
 async def test_a_batch_under_way_is_finished_before_it_stops() -> None:
-    notes, address = Notes(), f"127.0.0.1:{free_port()}"
-    server = Server(address, Ledger(notes, RequestMetrics(), WriteMetrics()), notes)  # type: ignore[arg-type]
-    await server.start()
+    notes = Notes()
+    server, address = await serving(notes)
     notes.open.clear()
     async with grpc.aio.insecure_channel(address) as channel:
         call = courses_pb2_grpc.LedgerStub(channel).PutCourses(batch(GOOD))
