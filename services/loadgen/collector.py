@@ -133,6 +133,10 @@ class Collector:
         self.interval = Interval(started_at)
         self.failures = 0
 
+    def begin(self, now: float) -> None:
+        """The first user was seen: the run's time counts from now. What was reported before belongs to it."""
+        self._started_at = self.interval.since = now
+
     def expect(self, worker: str, now: float) -> None:
         """A worker that takes part: it must report from now on, to the end."""
         self._workers.setdefault(worker, _Worker(worker, now))

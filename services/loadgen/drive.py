@@ -24,7 +24,7 @@ PORT = 5557
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
 CONNECT_S = 60
 SILENT_S = 5.0
-LAST_REPORT_S = 10.0  # on a host that is busy, a worker's last words may take longer than its others
+REPORT_S = 1.0
 PROGRESS_S = 2.0
 
 read_report = msgspec.msgpack.Decoder(WorkerReport).decode
@@ -62,7 +62,7 @@ def drive(settings: Settings, directory: RunDirectory, metrics_port: int = 0) ->
     _await_workers(runner, settings.workers)
     run = Drive(settings, directory, runner)
     if metrics_port:
-        serve(metrics_port, Figures(lambda: run.collector, lambda: runner.user_count, settings.users, SILENT_S))
+        serve(metrics_port, Figures(run.collector, lambda: runner.user_count, settings.users, SILENT_S))
     run.run()
     runner.greenlet.kill(block=True)
 
@@ -74,8 +74,7 @@ class Drive:
         self.settings = settings
         self.directory = directory
         self.runner = runner
-        self.started_at = time.time()
-        self.collector = Collector(settings, directory, self.started_at)
+        self.collector = Collector(settings, directory, time.time())
         self.replicas: dict[str, int] = {}
 
     def run(self) -> None:
@@ -84,12 +83,12 @@ class Drive:
         workers = list(self.runner.clients)
         starting = gevent.spawn(self.runner.start, self.settings.users, self.settings.spawn_rate)
         self._await_users(starting)
-        self.started_at = time.time()
-        self.collector = Collector(self.settings, self.directory, self.started_at)
+        started_at = time.time()
+        self.collector.begin(started_at)
         for worker in workers:
-            self.collector.expect(worker, self.started_at)
+            self.collector.expect(worker, started_at)
         looking = gevent.spawn(self._look)
-        self._watch(self.started_at + self.settings.duration_s)
+        self._watch(started_at + self.settings.duration_s)
         looking.kill(block=False)
         ended_at = time.time()
         self._end(starting)
@@ -134,10 +133,10 @@ class Drive:
         # In this state Locust does not hand the users of a worker that leaves to the others.
         self.runner.update_state(STATE_STOPPING)
         self.runner.send_message("quit")
-        deadline = time.time() + STOP_TIMEOUT_S + LAST_REPORT_S
+        deadline = time.time() + STOP_TIMEOUT_S + SILENT_S
         while time.time() < deadline and (waiting := self.collector.unfinished()):
             # A worker whose users still wait for answers goes on reporting.
-            if set(waiting) <= set(self.collector.silent(time.time(), LAST_REPORT_S)):
+            if set(waiting) <= set(self.collector.silent(time.time(), SILENT_S)):
                 break
             gevent.sleep(0.05)
 
@@ -166,4 +165,4 @@ def _options(settings: Settings) -> argparse.Namespace:
 def _quieten() -> None:
     """Locust's own reports to the master once a second, and only its warnings in the log."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    locust.runners.WORKER_REPORT_INTERVAL = 1.0
+    locust.runners.WORKER_REPORT_INTERVAL = REPORT_S

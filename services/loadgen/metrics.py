@@ -19,13 +19,11 @@ BOUNDS = (*SECONDS, 5.0, 10.0)
 class Figures(PrometheusCollector):
     """The figures of a run, read when they are asked for.
 
-    `collector` gives the present one, `users` how many users there are, and `silent_s` is after how many seconds
-    without a report a worker counts as silent.
+    `users` tells how many users there are, and `silent_s` is after how many seconds without a report a worker counts
+    as silent.
     """
 
-    def __init__(
-        self, collector: Callable[[], Collector], users: Callable[[], int], wanted: int, silent_s: float
-    ) -> None:
+    def __init__(self, collector: Collector, users: Callable[[], int], wanted: int, silent_s: float) -> None:
         self._collector = collector
         self._users = users
         self._wanted = wanted
@@ -33,7 +31,7 @@ class Figures(PrometheusCollector):
 
     def collect(self) -> Iterator[Metric]:
         """The Prometheus families."""
-        collector = self._collector()
+        collector = self._collector
         yield GaugeMetricFamily("loadtest_users", "Users that post notes", value=self._users())
         yield GaugeMetricFamily("loadtest_users_wanted", "Users that were asked for", value=self._wanted)
         yield CounterMetricFamily("loadtest_failures", "Requests without an acknowledgement", value=collector.failures)

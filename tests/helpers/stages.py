@@ -1,7 +1,8 @@
 """The stages of bin/test: runs them in order, says what it runs and skips and why, and ends with counts.
 
 The system takes minutes to build on a fresh machine, so `site.yml` runs in the background from early on, and the
-stages that need no system run beside it. lint, which only computes, runs beside all of them and takes what they leave.
+stages that need no system run beside it. lint and unit run beside them from the very beginning: lint only computes and
+takes what the others leave, and unit mostly waits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,7 @@ ABOUT = {
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
+BESIDE = ("lint", "unit")
 NEED_SYSTEM = ("services", "system")
 LONG = "long"  # the marker of tests that CI has no time for
 ONLY_WHEN_NAMED = ("lab", "outages")
@@ -66,27 +68,34 @@ def main() -> int:
     system = System() if any(needs_system(stage) for stage in wanted) else None
     if system:
         system.announce("system" in wanted)
-    if "playbooks" in wanted:
-        with Stage("playbooks", results, "on the host as it was found"):
-            pytest("playbooks", results["playbooks"], "-m", BARE_HOST)
-    if system:
-        system.start()
-    with ThreadPoolExecutor() as beside:
-        lints = [beside.submit(lint, results[stage]) for stage in wanted if stage == "lint"]
-        run([stage for stage in wanted if stage != "lint"], results, system)
-        for found in lints:
-            found.result()
+    with ThreadPoolExecutor() as pool:
+        beside = {stage: pool.submit(run, stage, results) for stage in BESIDE if stage in wanted}
+        if "playbooks" in wanted:
+            with Stage("playbooks", results, "on the host as it was found"):
+                pytest("playbooks", results["playbooks"], "-m", BARE_HOST)
+        if system:
+            system.start()
+        for stage in wanted:
+            if stage not in BESIDE and can_run(stage, results[stage], system, beside):
+                run(stage, results)
+        for running in beside.values():
+            running.result()
     if system and "system" not in wanted:
         print("\ncourseload stays on this machine; `bin/ansible-playbook playbooks/reset.yml` removes it.")
     return sum_up(results, time.monotonic() - started)
 
 
-def run(stages: list[str], results: dict[str, Result], system: System | None) -> None:
-    """Runs stages one after another; those that need the system wait for it, and are left out where it is not there."""
-    for stage in stages:
-        with Stage(stage, results):
-            if not (system and needs_system(stage)) or system.ready(results[stage]):
-                RUN[stage](results[stage])
+def run(stage: str, results: dict[str, Result]) -> None:
+    """Runs one stage."""
+    with Stage(stage, results):
+        RUN[stage](results[stage])
+
+
+def can_run(stage: str, result: Result, system: System | None, beside: dict[str, Future[None]]) -> bool:
+    """Waits for what a stage needs: the system, if it does, and that nothing but lint is running any more."""
+    if stage in NEED_SYSTEM + ONLY_WHEN_NAMED and "unit" in beside:
+        beside["unit"].result()
+    return not (system and needs_system(stage)) or system.ready(result)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -203,7 +212,6 @@ def lint(result: Result) -> None:
         process = subprocess.run(nicely, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         good = process.returncode == 0
         seconds = time.monotonic() - started
-        result.seconds += seconds
         # One write, since others write lines of their own meanwhile.
         found = "ok" if good else "FAILED"
         sys.stdout.write(f"lint: {name:<14}{found} ({seconds:.0f} s)\n{'' if good else process.stdout}")
@@ -261,6 +269,7 @@ def build_for_lab() -> None:
 
 
 RUN: dict[str, Callable[[Result], None]] = {
+    "lint": lint,
     "unit": unit,
     "playbooks": playbooks,
     "services": services,

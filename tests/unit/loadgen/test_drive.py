@@ -23,6 +23,8 @@ from loadgen.settings import NO_ROUTE, write_json
 from unit.loadgen.fake_prometheus import FakePrometheus
 
 HERE = Path(__file__).parent
+WORKER = ("-m", "loadgen", "work", "--master", "127.0.0.1")
+HASTY_WORKER = ("-c", "from loadgen import drive; drive.REPORT_S = 0.005; drive.work('127.0.0.1')")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(loadgen.__file__).parents[1])}
 
 
@@ -63,11 +65,11 @@ def told():
 def run(start, fake, settings, directory, told):
     """A function that drives the fake for some seconds, and returns the load and the worker that made it."""
 
-    def run_load(*fake_options, others=(), users=20, rate=5, duration_s=2, kill_worker_after=None, **further):
+    def run_load(*fake_options, worker=WORKER, others=(), users=20, duration_s=2, kill_worker_after=None, **further):
         target = ",".join([fake(*fake_options), *others])
-        changes = {"target": target, "users": users, "rate": rate, "spawn_rate": 100, "duration_s": duration_s}
-        write_json(directory.settings, msgspec.structs.replace(settings, **changes, **further))
-        worker = start("-m", "loadgen", "work", "--master", "127.0.0.1")
+        changes = {"target": target, "users": users, "rate": 5, "spawn_rate": 100, "duration_s": duration_s}
+        write_json(directory.settings, msgspec.structs.replace(settings, **(changes | further)))
+        worker = start(*worker)
         master = start("-m", "loadgen", "drive", "--directory", directory.path, stdout=subprocess.PIPE)
         for line in master.stdout:
             told.append(line.strip())
@@ -92,6 +94,13 @@ def test_users_keep_their_pace_and_every_acknowledged_id_arrives(run, directory,
     assert id_of(key_of(settings.run, "0-1", 0)) in ids
     assert abs(load.acknowledged["relay"] - load.acknowledged["direct"]) <= 1
     assert worker.wait(timeout=10) == 0
+
+
+def test_a_report_from_before_the_first_user_counts_as_well(run):
+    """A worker reports from when its notes are made, and the run's time begins with the first user that is seen."""
+    load, _ = run(worker=HASTY_WORKER)
+    assert load.workers[0].complete
+    assert load.workers[0].requests == load.requests
 
 
 def test_a_stall_counts_for_every_request_that_was_due_meanwhile(run):

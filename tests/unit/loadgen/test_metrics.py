@@ -24,7 +24,7 @@ def page(settings, directory, make_report, make_second):
     collector.take(make_report(seconds=seconds, requests_so_far=4, sent_at=now), now)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    serve(port, Figures(lambda: collector, lambda: 7, wanted=10, silent_s=5.0))
+    serve(port, Figures(collector, lambda: 7, wanted=10, silent_s=5.0))
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         return {(s.name, *sorted(s.labels.values())): s.value for family in families for s in family.samples}
