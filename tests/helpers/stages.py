@@ -1,8 +1,7 @@
-"""The stages of bin/test: runs them in order, says what it runs and skips and why, and ends with counts.
+"""The stages of bin/test: runs them, says what it runs and skips and why, and ends with counts.
 
-The system takes minutes to build on a fresh machine, so `site.yml` runs in the background from early on, and the
-stages that need no system run beside it. lint and unit run beside them from the very beginning: lint only computes and
-takes what the others leave, and unit mostly waits.
+What needs the system on this machine runs in order, from the machine as it was found to where it is so again. What
+needs none runs beside it from the very beginning, with the lowest priority where it only computes: others measure time.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,21 +23,23 @@ from helpers.machine import REPOSITORY
 from lab import judges, release
 
 RESULTS = REPOSITORY / "tests/results"
-BARE_HOST = "bare_host"  # the marker of tests that want a machine on which nothing is installed
 
 ABOUT = {
     "lint": "ansible-lint (profile production), yamllint, ruff, mypy, shellcheck",
     "unit": "parts by themselves",
-    "playbooks": "syntax, check mode on a bare host, what stops a run early, rendered manifests",
+    "playbooks": "syntax, what stops a run early, rendered manifests",
+    "bare": "check mode on a machine on which nothing is installed",
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
-BESIDE = ("lint", "unit")
+BESIDE = ("unit", "playbooks", "lint")
+WHAT_IS_LEFT = ("nice", "-n", "19")
 NEED_SYSTEM = ("services", "system")
 LONG = "long"  # the marker of tests that CI has no time for
 ONLY_WHEN_NAMED = ("lab", "outages")
+PROGRESS_S = 15
 
 
 @dataclass
@@ -69,12 +70,7 @@ def main() -> int:
     if system:
         system.announce("system" in wanted)
     with ThreadPoolExecutor() as pool:
-        beside = {stage: pool.submit(run, stage, results) for stage in BESIDE if stage in wanted}
-        if "playbooks" in wanted:
-            with Stage("playbooks", results, "on the host as it was found"):
-                pytest("playbooks", results["playbooks"], "-m", BARE_HOST)
-        if system:
-            system.start()
+        beside = {stage: pool.submit(run, stage, results) for stage in wanted if stage in BESIDE}
         for stage in wanted:
             if stage not in BESIDE and can_run(stage, results[stage], system, beside):
                 run(stage, results)
@@ -92,10 +88,11 @@ def run(stage: str, results: dict[str, Result]) -> None:
 
 
 def can_run(stage: str, result: Result, system: System | None, beside: dict[str, Future[None]]) -> bool:
-    """Waits for what a stage needs: the system, if it does, and that nothing but lint is running any more."""
+    """Provides what a stage needs: the system, if it does, and that nothing else measures time on this machine."""
+    good = system.ready(result) if system and needs_system(stage) else True
     if stage in NEED_SYSTEM + ONLY_WHEN_NAMED and "unit" in beside:
         beside["unit"].result()
-    return not (system and needs_system(stage)) or system.ready(result)
+    return good
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -124,22 +121,22 @@ def needs_system(stage: str) -> bool:
 class Stage:
     """Prints a stage's beginning and end, and adds up its seconds."""
 
-    def __init__(self, name: str, results: dict[str, Result], remark: str = "") -> None:
-        self.title = f"{name} ({remark})" if remark else name
+    def __init__(self, name: str, results: dict[str, Result]) -> None:
+        self.name = name
         self.result = results[name]
 
     def __enter__(self) -> None:
         self.started = time.monotonic()
-        print(f"\n=== {self.title}", flush=True)
+        print(f"\n=== {self.name}", flush=True)
 
     def __exit__(self, *_: object) -> None:
         seconds = time.monotonic() - self.started
         self.result.seconds += seconds
-        print(f"=== {self.title}: {seconds:.0f} s", flush=True)
+        print(f"=== {self.name}: {seconds:.0f} s", flush=True)
 
 
 class System:
-    """courseload on this machine, set up by `site.yml` in the background."""
+    """courseload on this machine, set up by `site.yml`."""
 
     LOG = RESULTS / "site.log"
 
@@ -157,22 +154,10 @@ class System:
             os.environ["COURSELOAD_MAY_RESET"] = "yes"
             print("\ncourseload is not installed here: it is set up for the tests and removed at their end.")
 
-    def start(self) -> None:
-        print(
-            f"\nsetting up the system in the background: site.yml, log in {self.LOG.relative_to(REPOSITORY)}",
-            flush=True,
-        )
-        self.started = time.time()
-        with self.LOG.open("w") as log:
-            self.process = subprocess.Popen(["bin/ansible-playbook", "site.yml"], stdout=log, stderr=subprocess.STDOUT)
-
     def ready(self, result: Result) -> bool:
-        """Waits until the system is set up, and counts that as a test; False when it could not be."""
+        """Sets the system up, the first time, and counts that as a test; False when it could not be."""
         if self.good is None:
-            self._wait()
-            self.good = self.process.returncode == 0
-            if not self.good:
-                print(redacted("".join(self.LOG.read_text().splitlines(keepends=True)[-40:])))
+            self.good = self._set_up()
         if self.good:
             result.passed += 1
         else:
@@ -181,15 +166,21 @@ class System:
             )
         return self.good
 
-    def _wait(self) -> None:
-        waited = -1
-        while self.process.poll() is None:
-            if (seconds := int(time.time() - self.started)) // 15 > waited:
-                waited = seconds // 15
-                print(f"waiting for site.yml ({seconds} s): {self._newest_line()}", flush=True)
+    def _set_up(self) -> bool:
+        print(f"\nsetting up the system: site.yml, log in {self.LOG.relative_to(REPOSITORY)}", flush=True)
+        started, told = time.monotonic(), 0.0
+        with self.LOG.open("w") as log:
+            process = subprocess.Popen(["bin/ansible-playbook", "site.yml"], stdout=log, stderr=subprocess.STDOUT)
+        while process.poll() is None:
             time.sleep(0.5)
-        # It may have ended long before: its log's last line tells when.
-        print(f"site.yml took {self.LOG.stat().st_mtime - self.started:.0f} s", flush=True)
+            seconds = time.monotonic() - started
+            if seconds - told >= PROGRESS_S:
+                told = seconds
+                print(f"site.yml ({seconds:.0f} s): {self._newest_line()}", flush=True)
+        print(f"site.yml took {time.monotonic() - started:.0f} s", flush=True)
+        if process.returncode:
+            print(redacted("".join(self.LOG.read_text().splitlines(keepends=True)[-40:])))
+        return process.returncode == 0
 
     def _newest_line(self) -> str:
         lines = [line for line in self.LOG.read_text().splitlines() if line.startswith("TASK") or " | " in line]
@@ -207,8 +198,7 @@ def lint(result: Result) -> None:
     }
     for name, command in commands.items():
         started = time.monotonic()
-        # With the lowest priority: the tests beside it measure time.
-        nicely = ["nice", "-n", "19", *command]
+        nicely = [*WHAT_IS_LEFT, *command]
         process = subprocess.run(nicely, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         good = process.returncode == 0
         seconds = time.monotonic() - started
@@ -237,7 +227,11 @@ def unit(result: Result) -> None:
 
 
 def playbooks(result: Result) -> None:
-    pytest("playbooks", result, "-m", f"not {BARE_HOST}")
+    pytest("playbooks", result, within=WHAT_IS_LEFT)
+
+
+def bare(result: Result) -> None:
+    pytest("bare", result)
 
 
 def services(result: Result) -> None:
@@ -272,6 +266,7 @@ RUN: dict[str, Callable[[Result], None]] = {
     "lint": lint,
     "unit": unit,
     "playbooks": playbooks,
+    "bare": bare,
     "services": services,
     "system": system,
     "lab": lab,
@@ -279,13 +274,17 @@ RUN: dict[str, Callable[[Result], None]] = {
 }
 
 
-def pytest(stage: str, result: Result, *options: str) -> None:
-    """Runs tests/<stage>, printing a line for each test as it goes (--quiet: for each file), and adds up the counts."""
+def pytest(stage: str, result: Result, *options: str, within: Sequence[str] = ()) -> None:
+    """Runs tests/<stage>, printing a line for each test as it goes (--quiet: for each file), and adds up the counts.
+
+    `within` is a command to run it in.
+    """
     report = RESULTS / f"{stage}.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", f"tests/{stage}", "--verbose", "--no-header", "-p", "no:cacheprovider"]
+    command = [*within, sys.executable, "-m", "pytest", f"tests/{stage}", f"--junit-xml={report}"]
+    plain = ["--verbose", "--no-header", "-p", "no:cacheprovider"]
     process = subprocess.Popen(
-        [*command, f"--junit-xml={report}", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *plain, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if process.stdout:
         copy(process.stdout, sys.stdout)

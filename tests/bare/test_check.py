@@ -9,7 +9,6 @@ from helpers import machine
 from helpers.playbook import play
 
 pytestmark = [
-    pytest.mark.bare_host,
     pytest.mark.skipif(machine.obstacle() is not None, reason=f"courseload {machine.obstacle()}"),
     pytest.mark.skipif(machine.installed(), reason="courseload is installed here already: the machine is not bare"),
 ]
