@@ -3,13 +3,13 @@
 import json
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers import courseload
 from helpers.load import assert_nothing_lost, load_test, newest_report, rate, summary_of
-from helpers.playbook import play
 
 RECOVERY_S = 30  # within which the system must serve again by itself
 KILLING_S = 50  # long enough to kill each process and see it return
@@ -19,16 +19,13 @@ KNOWN = {"relay": WRITES, "direct": WRITES, "ledger": WRITES, "ingress": ("repli
 """What Prometheus knows of a run."""
 
 
-def test_a_load_test_passes_and_leaves_its_report() -> None:
-    started = time.time()
-    run = play("loadtest.yml", users=20, duration="15s", slo_p99_ms=5000)
-    assert run.ok, run.output[-4000:]
-    report = newest_report(started)
+def test_a_load_test_passes_and_leaves_its_report_although_prometheus_is_killed(report: Path) -> None:
     summary = summary_of(report)
     assert summary["verdict"] == "pass"
     assert summary["reasons"] == []
     assert summary["failures"] == 0
-    assert summary["requests"] == pytest.approx(20 * 2 * 15, rel=0.3)  # every user posts twice a second by default
+    # Every user posts twice a second by default.
+    assert summary["requests"] == pytest.approx(summary["users"] * 2 * 15, rel=0.3)
     for route in courseload.ROUTES:
         assert summary["routes"][route]["share"] == pytest.approx(0.5, abs=0.02)
         latency = summary["routes"][route]["latency_ms"]
