@@ -1,7 +1,8 @@
 """The stages of bin/test: runs them, says what it runs and skips and why, and ends with counts.
 
 What needs the system on this machine runs in order, from the machine as it was found to where it is so again. What
-needs none runs beside it from the very beginning, with the lowest priority where it only computes: others measure time.
+needs none runs beside it, one stage after another: unit, which mostly waits, then playbooks while images are built, and
+in the end lint, which has the lowest priority, since the others measure time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,6 @@ ABOUT = {
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
 BESIDE = ("unit", "playbooks", "lint")
-WHAT_IS_LEFT = ("nice", "-n", "19")
 NEED_SYSTEM = ("services", "system")
 LONG = "long"  # the marker of tests that CI has no time for
 ONLY_WHEN_NAMED = ("lab", "outages")
@@ -69,8 +69,8 @@ def main() -> int:
     system = System() if any(needs_system(stage) for stage in wanted) else None
     if system:
         system.announce("system" in wanted)
-    with ThreadPoolExecutor() as pool:
-        beside = {stage: pool.submit(run, stage, results) for stage in wanted if stage in BESIDE}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        beside = {stage: pool.submit(run, stage, results) for stage in BESIDE if stage in wanted}
         for stage in wanted:
             if stage not in BESIDE and can_run(stage, results[stage], system, beside):
                 run(stage, results)
@@ -88,10 +88,11 @@ def run(stage: str, results: dict[str, Result]) -> None:
 
 
 def can_run(stage: str, result: Result, system: System | None, beside: dict[str, Future[None]]) -> bool:
-    """Provides what a stage needs: the system, if it does, and that nothing else measures time on this machine."""
+    """Provides what a stage needs: the system, if it does, and quiet on this machine, if it measures time."""
     good = system.ready(result) if system and needs_system(stage) else True
-    if stage in NEED_SYSTEM + ONLY_WHEN_NAMED and "unit" in beside:
-        beside["unit"].result()
+    if stage in NEED_SYSTEM + ONLY_WHEN_NAMED:
+        for running in beside.keys() - {"lint"}:
+            beside[running].result()
     return good
 
 
@@ -198,7 +199,7 @@ def lint(result: Result) -> None:
     }
     for name, command in commands.items():
         started = time.monotonic()
-        nicely = [*WHAT_IS_LEFT, *command]
+        nicely = ["nice", "-n", "19", *command]
         process = subprocess.run(nicely, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         good = process.returncode == 0
         seconds = time.monotonic() - started
@@ -227,7 +228,7 @@ def unit(result: Result) -> None:
 
 
 def playbooks(result: Result) -> None:
-    pytest("playbooks", result, within=WHAT_IS_LEFT)
+    pytest("playbooks", result)
 
 
 def bare(result: Result) -> None:
@@ -274,14 +275,11 @@ RUN: dict[str, Callable[[Result], None]] = {
 }
 
 
-def pytest(stage: str, result: Result, *options: str, within: Sequence[str] = ()) -> None:
-    """Runs tests/<stage>, printing a line for each test as it goes (--quiet: for each file), and adds up the counts.
-
-    `within` is a command to run it in.
-    """
+def pytest(stage: str, result: Result, *options: str) -> None:
+    """Runs tests/<stage>, printing a line for each test as it goes (--quiet: for each file), and adds up the counts."""
     report = RESULTS / f"{stage}.xml"
     report.unlink(missing_ok=True)
-    command = [*within, sys.executable, "-m", "pytest", f"tests/{stage}", f"--junit-xml={report}"]
+    command = [sys.executable, "-m", "pytest", f"tests/{stage}", f"--junit-xml={report}"]
     plain = ["--verbose", "--no-header", "-p", "no:cacheprovider"]
     process = subprocess.Popen(
         [*command, *plain, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -12,7 +12,7 @@ from helpers import courseload
 from helpers.load import assert_nothing_lost, load_test, newest_report, rate, summary_of
 
 RECOVERY_S = 30  # within which the system must serve again by itself
-KILLING_S = 50  # long enough to kill each process and see it return
+KILLING_S = 30  # some times as long as it takes to kill each process and see it return
 
 WRITES = ("replicas", "cpu_cores", "memory_bytes", "batch_notes", "write_seconds")
 KNOWN = {"relay": WRITES, "direct": WRITES, "ledger": WRITES, "ingress": ("replicas", "cpu_cores", "memory_bytes")}
