@@ -22,8 +22,9 @@ def system() -> None:
 def report() -> Path:
     """What an ordinary load test left, in the middle of which Prometheus and what is beside it were killed."""
     started = time.time()
-    with load_test(users=60, duration="15s", slo_p99_ms=5000) as process:
-        time.sleep(2)  # some figures of before
+    # Time for some figures of before, and for some of after.
+    with load_test(users=60, duration="25s", slo_p99_ms=5000) as process:
+        time.sleep(2)
         for container in courseload.containers():
             if container.startswith("prometheus-"):
                 courseload.kill(container)
