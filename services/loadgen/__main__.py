@@ -52,10 +52,13 @@ def run(options: argparse.Namespace) -> None:
 def baseline(options: argparse.Namespace) -> None:
     """Counts what is in the databases before the run."""
     from loadgen.reconcile import take_baseline
-    from loadgen.stores import connect, patiently
+    from loadgen.stores import Away, connect, patiently
 
     documents, applied = connect(os.environ)
-    counts = patiently(lambda: take_baseline(documents, applied), PATIENCE_S)
+    try:
+        counts = patiently(lambda: take_baseline(documents, applied), PATIENCE_S)
+    except Away as problem:
+        sys.exit(f"courseload: {problem}, and a run begins with a count of what is stored: run site.yml, and again.")
     write_json(RunDirectory(options.directory).baseline, counts)
 
 
@@ -82,12 +85,19 @@ def work(options: argparse.Namespace) -> None:
 def reconcile(options: argparse.Namespace) -> None:
     """Compares the databases with what was acknowledged."""
     from loadgen.progress import say
+    from loadgen.reconcile import leave_unreconciled
     from loadgen.reconcile import reconcile as compare
-    from loadgen.stores import connect, patiently
+    from loadgen.stores import Away, connect, patiently
 
     directory = RunDirectory(options.directory)
     documents, applied = connect(os.environ)
-    found = patiently(lambda: compare(directory, documents, applied, say), PATIENCE_S)
+    try:
+        found = patiently(lambda: compare(directory, documents, applied, say), PATIENCE_S)
+    except Away as problem:
+        # A run that took a database down is one whose report is wanted most.
+        leave_unreconciled(directory, str(problem))
+        say(f"not reconciled: {problem}")
+        return
     write_json(directory.reconciliation, found)
     for name, database in (("MongoDB", found.mongodb), ("Redis", found.redis)):
         say(

@@ -23,7 +23,7 @@ from course.note import FIELDS
 from loadgen.collector import Load
 from loadgen.keys import key_of
 from loadgen.pool import make_pool, place_in_pool
-from loadgen.settings import RunDirectory, Settings, write_csv
+from loadgen.settings import RunDirectory, Settings, write_csv, write_json
 from loadgen.stores import Applied, Counters, Documents
 
 ID_BYTES = 12
@@ -82,8 +82,14 @@ def reconcile(directory: RunDirectory, documents: Documents, applied: Applied, p
     for ids in _batches(unknown):
         check.unknown(ids)
     check.lost_workers()
-    write_csv(directory.path / "missing.csv", ["database", "route", "id"], check.missing)
+    _write_missing(directory, check.missing)
     return check.result(before, after)
+
+
+def leave_unreconciled(directory: RunDirectory, why: str) -> None:
+    """Leaves in the run's directory why nothing is known of its notes."""
+    write_json(directory.reconciliation, why)
+    _write_missing(directory, [])
 
 
 class _Check:
@@ -193,6 +199,10 @@ def _settled(documents: Documents, applied: Applied) -> Baseline:
         if counts == previous:
             break
     return counts
+
+
+def _write_missing(directory: RunDirectory, missing: Sequence[tuple[str, str, str]]) -> None:
+    write_csv(directory.path / "missing.csv", ["database", "route", "id"], missing)
 
 
 def _stored_ids(file: Path) -> Iterator[bytes]:

@@ -65,9 +65,11 @@ def render(data: Data) -> str:
 def _gather(directory: RunDirectory) -> Data:
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
-    reconciliation = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation)
+    # A text is why nothing is known.
+    found = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation | str)
     known = read_figures(directory)
-    verdict = judge(settings, load, reconciliation)
+    verdict = judge(settings, load, found)
+    reconciliation = found if isinstance(found, Reconciliation) else None
     return Data(
         summary=summarise(settings, load, reconciliation, verdict, replica_ranges(known.workloads)),
         settings=settings,

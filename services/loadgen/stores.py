@@ -26,6 +26,10 @@ _PATIENCE_MS = 5000
 T = TypeVar("T")
 
 
+class Away(Exception):
+    """The databases cannot be asked; the message says why."""
+
+
 class Counters(msgspec.Struct):
     """Redis's counters: all notes, and notes by field and text."""
 
@@ -105,16 +109,17 @@ def connect(environment: Mapping[str, str]) -> tuple[MongoNotes, RedisNotes]:
 def patiently(ask: Callable[[], T], seconds: float) -> T:
     """What the databases answer, asked again for so long while they do not: a run may have just seen one restart.
 
-    Raises the last error of theirs.
+    Raises `Away` when they do not answer at all.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
             return ask()
         except (PyMongoError, redis.RedisError, OSError) as problem:
+            database = "Redis" if isinstance(problem, redis.RedisError) else "MongoDB"
             if time.monotonic() > deadline:
-                raise
-            say(f"waiting for the databases: {type(problem).__name__}")
+                raise Away(f"{database} did not answer for {seconds:.0f} s ({type(problem).__name__})") from problem
+            say(f"waiting for {database}: {type(problem).__name__}")
             time.sleep(PAUSE_S)
 
 

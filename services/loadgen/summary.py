@@ -39,6 +39,7 @@ class Summary(msgspec.Struct):
     """One run. Latencies are in milliseconds, from when a request was due.
 
     `unrouted` requests failed without an X-Route; `unsent` ones were due when the run ended, and not sent any more.
+    `reconciliation` is None where a database could not be asked.
     """
 
     run: str
@@ -57,13 +58,13 @@ class Summary(msgspec.Struct):
     routes: dict[str, RouteSummary]
     unrouted: int
     slos: list[Slo]
-    reconciliation: Reconciliation
+    reconciliation: Reconciliation | None
 
 
 def summarise(
     settings: Settings,
     load: Load,
-    reconciliation: Reconciliation,
+    reconciliation: Reconciliation | None,
     verdict: Verdict,
     replicas: Mapping[str, tuple[int, int]] | None = None,
 ) -> Summary:

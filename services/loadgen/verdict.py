@@ -22,8 +22,11 @@ class Verdict(msgspec.Struct):
     reasons: list[str]
 
 
-def judge(settings: Settings, load: Load, reconciliation: Reconciliation) -> Verdict:
-    """Judges a run by its SLOs, by what became of its notes, and by whether the generator itself kept up."""
+def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Verdict:
+    """Judges a run by its SLOs, by what became of its notes, and by whether the generator itself kept up.
+
+    A text in place of the reconciliation is why there is none.
+    """
     reasons = [
         *_of_notes(settings, load, reconciliation),
         *_of_slos(settings, load),
@@ -39,10 +42,16 @@ def failure_ratio(load: Load) -> float:
     return load.failures / load.requests if load.requests else 0.0
 
 
-def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation) -> Iterator[str]:
-    if not reconciliation.mongodb.acknowledged:
+def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Iterator[str]:
+    if not sum(load.acknowledged.values()):
         target = parse_targets(settings.target)[0]
         yield f"No note was acknowledged: check that {target}/course answers, and run site.yml if it does not."
+    if isinstance(reconciliation, str):
+        yield (
+            f"Whether every acknowledged note is stored is not known: {reconciliation} after the run. "
+            "See what it lacks, or run site.yml, which says so; then repeat the run."
+        )
+        return
     yield from _of_database("MongoDB", reconciliation.mongodb, "documents were stored that no request accounts for")
     yield from _of_database("Redis's counters", reconciliation.redis, "notes too many were counted")
 

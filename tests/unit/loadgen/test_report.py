@@ -12,7 +12,7 @@ from loadgen.charts import MOST_POINTS, Axis, Limit, Line, LogAxis, TailAxis, la
 from loadgen.collector import Collector
 from loadgen.figures import DatabaseSecond, RunFigures, WorkloadSecond
 from loadgen.mesh import Call, Mesh
-from loadgen.reconcile import Reconciled, Reconciliation
+from loadgen.reconcile import Reconciled, Reconciliation, leave_unreconciled
 from loadgen.report import write_report
 from loadgen.settings import write_json
 from loadgen.summary import Summary
@@ -45,6 +45,7 @@ def report(directory, settings, make_report, make_second):
             now = 1001.0 + number_of
             final = number_of == seconds - 1
             fields = {"seconds": second, "sent_at": now, "final": final, "requests_so_far": 4 * (number_of + 1)}
+            fields["acknowledged"] = {"relay": bytes(2 * 12), "direct": bytes(2 * 12)}
             collector.take(make_report(number_of, errors=errors or {}, **fields), now=now)
         write_json(directory.load, collector.finish(1000.0 + seconds, 1000.0 + seconds))
         stored = 4 * seconds - missing
@@ -74,6 +75,18 @@ def test_reasons_stand_on_the_page(report):
     summary, page = report(missing=1)
     assert summary.verdict == "fail"
     assert summary.reasons[0] in page.text
+
+
+def test_a_run_after_which_a_database_is_away_has_a_report_of_all_the_rest(report, directory):
+    report()
+    leave_unreconciled(directory, "Redis did not answer for 60 s (ConnectionError)")
+    summary = write_report(directory)
+    page = Page(directory.report.read_text())
+    assert (summary.verdict, summary.reconciliation) == ("fail", None)
+    assert "Redis did not answer for 60 s" in page.text
+    assert "Lost notes" in page.text
+    assert "not known" in page.text
+    assert (directory.path / "missing.csv").read_text().splitlines() == ["database,route,id"]
 
 
 def test_what_a_server_sends_cannot_become_markup(report, directory):

@@ -1,6 +1,7 @@
 """The databases as read: the names are those that the services write."""
 
 import pytest
+from pymongo.errors import ServerSelectionTimeoutError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from course import notes
@@ -37,11 +38,14 @@ def test_databases_that_do_not_answer_are_asked_again(monkeypatch):
     assert stores.patiently(ask, seconds=5) == 42
 
 
-def test_databases_that_stay_down_end_with_their_error(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "database"), [(RedisConnectionError, "Redis"), (ServerSelectionTimeoutError, "MongoDB")]
+)
+def test_a_database_that_stays_down_is_named(monkeypatch, error, database):
     monkeypatch.setattr(stores, "PAUSE_S", 0)
 
     def ask():
-        raise RedisConnectionError("down")
+        raise error("down")
 
-    with pytest.raises(RedisConnectionError):
+    with pytest.raises(stores.Away, match=f"{database} did not answer for 0 s"):
         stores.patiently(ask, seconds=0)

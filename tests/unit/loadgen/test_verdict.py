@@ -38,9 +38,14 @@ def worker(**fields):
 
 def test_a_run_without_any_note_names_one_place_to_look_at(settings):
     nodes = msgspec.structs.replace(settings, target="http://10.0.0.1:30080,http://10.0.0.2:30080")
-    found = msgspec.structs.replace(FOUND, mongodb=Reconciled(0, 0, 0, 0, 0))
-    (told,) = judge(nodes, HEALTHY, found).reasons
+    nothing = msgspec.structs.replace(HEALTHY, acknowledged={"relay": 0, "direct": 0})
+    (told,) = judge(nodes, nothing, FOUND).reasons
     assert told.startswith("No note was acknowledged: check that http://10.0.0.1:30080/course answers")
+
+
+def test_a_run_after_which_a_database_is_away_fails_with_what_is_not_known(settings):
+    (told,) = judge(settings, HEALTHY, "Redis did not answer for 60 s (ConnectionError)").reasons
+    assert told.startswith("Whether every acknowledged note is stored is not known: Redis did not answer for 60 s")
 
 
 def test_a_healthy_run_passes(settings):
@@ -53,6 +58,7 @@ def test_a_healthy_run_passes(settings):
     [
         ({"total": detail(1200, p99=251)}, "p99 was 251 ms, the SLO is 250 ms."),
         ({"failures": 13, "errors": {"relay": {"HTTP 503": 13}}}, "1.08% of the requests failed (13 × HTTP 503)"),
+        ({"acknowledged": {}}, "No note was acknowledged"),
         ({"unsent": 100}, "100 requests were due but never sent"),
         ({"users_reached": 9}, "Only 9 of 10 users were at work"),
         ({"routes": {"relay": detail(1200)}}, "No request took the route direct, though its weight is 50"),
@@ -77,7 +83,6 @@ def test_a_run_fails_for_exactly_one_reason(settings, change, reason):
         ({"mongodb": Reconciled(1200, 1200, 0, 2, 0)}, "MongoDB: 2 documents were stored that no request accounts for"),
         ({"redis": Reconciled(600, 599, 1, 0, 0)}, "1 of 600 acknowledged notes are missing in Redis's counters"),
         ({"redis": Reconciled(600, 600, 0, 1, 0)}, "Redis's counters: 1 notes too many were counted"),
-        ({"mongodb": Reconciled(0, 0, 0, 0, 0)}, "No note was acknowledged"),
     ],
 )
 def test_a_single_lost_or_duplicated_note_fails_the_run(settings, found, reason):
