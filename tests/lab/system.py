@@ -105,7 +105,8 @@ def assert_no_failure_later(data: dict[str, Any], moment: float, seconds: float)
     """No request failed more than so many seconds after a moment; `data` is everything behind a report."""
     load = data["load"]
     failing = [row["second"] + load["started_at"] - moment for row in load["series"] if row["failures"]]
-    assert not failing or max(failing) < seconds, f"requests failed {min(failing):.0f} to {max(failing):.0f} s after"
+    said = f"requests failed {min(failing, default=0):.0f} to {max(failing, default=0):.0f} s after: {load['errors']}"
+    assert not failing or max(failing) < seconds, said
 
 
 @dataclass(frozen=True)
