@@ -1,5 +1,6 @@
 """Reconciliation: what counts as missing, as duplicated, and as neither."""
 
+from argparse import Namespace
 from collections import Counter
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from course.ids import id_of
 from course.note import FIELDS
+from loadgen import __main__, stores
 from loadgen.collector import Collector
 from loadgen.keys import key_of
 from loadgen.pool import make_pool, place_in_pool
@@ -191,3 +193,15 @@ def test_the_note_under_way_at_a_lost_workers_last_report_is_looked_up_once(worl
 def test_the_reconciliation_can_be_written_and_read(world):
     found = world.reconcile(world.ids("0-1", 0, 1))
     assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
+
+
+def test_a_database_that_is_away_is_left_as_the_reason(world, monkeypatch, capsys):
+    world.reconcile(world.ids("0-1", 0, 1))
+    monkeypatch.setattr(__main__, "PATIENCE_S", 0)
+    monkeypatch.setattr(stores, "_PATIENCE_MS", 100)
+    monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:1/courses")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    __main__.reconcile(Namespace(directory=world.directory.path))
+    left = msgspec.json.decode(world.directory.reconciliation.read_bytes())
+    assert left == "MongoDB did not answer for 0 s (ServerSelectionTimeoutError)"
+    assert left in capsys.readouterr().out
