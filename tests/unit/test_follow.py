@@ -1,6 +1,7 @@
 """The action follow, in real playbooks with real asynchronous jobs."""
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -51,16 +52,29 @@ class FilterModule:
 """
 
 
-class Outcome:
-    """What a playbook printed, and when: seconds by line, for the first time each was printed."""
+SHOWN = re.compile(r"\w+ \| (\w+)")
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+
+def until_shown(word: str) -> str:
+    """A command that waits until a line that begins with this word was shown."""
+    return f"until test -e {word}; do sleep 0.1; done"
+
+
+class Outcome:
+    """What a playbook printed, and when: seconds by line, for the first time each was printed.
+
+    When a job's line is shown, a file with its first word for a name is made where the jobs run: they can wait for it.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], directory: Path) -> None:
         self.times: dict[str, float] = {}
         self.output = ""
         assert process.stdout
         for line in process.stdout:
             self.times.setdefault(line.rstrip("\n"), time.monotonic())
             self.output += line
+            if shown := SHOWN.match(line):
+                (directory / shown[1]).touch()
         self.ok = process.wait() == 0
 
 
@@ -83,13 +97,16 @@ def follow(tmp_path: Path):
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
-            return Outcome(process)
+            return Outcome(process, tmp_path)
 
     return run
 
 
 def test_shows_each_jobs_newest_line_while_it_runs(follow) -> None:
-    outcome = follow(slow="echo first; sleep 6; echo second; sleep 3", quick="echo hello; sleep 3")
+    outcome = follow(
+        slow=f"echo first; {until_shown('first')}; sleep 3; echo second; {until_shown('second')}",
+        quick=f"echo hello; {until_shown('hello')}",
+    )
     assert outcome.ok, outcome.output
     # Through a pipe as well, and not all at once in the end.
     assert outcome.times["slow | first"] < outcome.times["slow | second"] - 2
@@ -116,7 +133,7 @@ def test_fails_with_name_code_and_the_end_of_the_log(follow) -> None:
 
 
 def test_shows_redrawn_and_coloured_lines_as_plain_text(follow) -> None:
-    outcome = follow(drawn=r"printf '\033[32m10 %%\033[0m\r\033[32m20 %%\033[0m\r'; sleep 1.5")
+    outcome = follow(drawn=r"printf '\033[32m10 %%\033[0m\r\033[32m20 %%\033[0m\r'; " + until_shown("20"))
     assert outcome.ok, outcome.output
     assert "drawn | 20 %" in outcome.output.splitlines()
 
