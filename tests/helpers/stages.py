@@ -333,7 +333,8 @@ def sum_up(results: dict[str, Result], seconds: float) -> int:
         sum(counts)
         for counts in zip(*((r.passed, len(r.failed), len(r.skipped)) for r in results.values()), strict=True)
     )
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped in {seconds // 60:.0f} min {seconds % 60:.0f} s")
+    minutes, rest = divmod(round(seconds), 60)
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped in {minutes} min {rest} s")
     return 1 if failed else 0
 
 
