@@ -82,9 +82,12 @@ def main() -> int:
 
 
 def run(stage: str, results: dict[str, Result]) -> None:
-    """Runs one stage."""
-    with Stage(stage, results):
-        RUN[stage](results[stage])
+    """Runs one stage, and prints its beginning and its end."""
+    started = time.monotonic()
+    print(f"\n=== {stage}", flush=True)
+    RUN[stage](results[stage])
+    results[stage].seconds = time.monotonic() - started
+    print(f"=== {stage}: {results[stage].seconds:.0f} s", flush=True)
 
 
 def can_run(stage: str, result: Result, system: System | None, beside: dict[str, Future[None]]) -> bool:
@@ -117,23 +120,6 @@ def needs_system(stage: str) -> bool:
     """The services' tests run anywhere against databases that the environment names."""
     own_databases = stage == "services" and {"MONGODB_URI", "REDIS_URL"} <= os.environ.keys()
     return stage in NEED_SYSTEM and not own_databases
-
-
-class Stage:
-    """Prints a stage's beginning and end, and adds up its seconds."""
-
-    def __init__(self, name: str, results: dict[str, Result]) -> None:
-        self.name = name
-        self.result = results[name]
-
-    def __enter__(self) -> None:
-        self.started = time.monotonic()
-        print(f"\n=== {self.name}", flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        seconds = time.monotonic() - self.started
-        self.result.seconds += seconds
-        print(f"=== {self.name}: {seconds:.0f} s", flush=True)
 
 
 class System:
