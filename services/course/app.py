@@ -14,10 +14,10 @@ from sanic.exceptions import SanicException
 from sanic.http import Http
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from course.intake import JSON, MAX_BODY, PATH, TOO_LARGE, TOO_SLOW, WRONG_TYPE, Intake, failure_body, is_json
+from course.fast_path import FastPath
+from course.handler import JSON, MAX_BODY, PATH, TOO_LARGE, TOO_SLOW, WRONG_TYPE, Handler, failure_body, is_json
 from course.metrics import CONTENT_TYPE, Exposition
 from course.outcome import Failure
-from course.plain_posts import PlainPosts
 
 GRACE_S = 10.0  # what is in flight has this long to finish after SIGTERM
 CLOSE_S = 2.0  # and connections this long to close after that
@@ -63,8 +63,8 @@ class Readiness:
         return "ok"
 
 
-def create_app(name: str, exposition: Exposition, checks: Mapping[str, Check], intake: Intake | None = None) -> App:
-    """The Sanic application of a service; with an intake it takes notes as well."""
+def create_app(name: str, exposition: Exposition, checks: Mapping[str, Check], handler: Handler | None = None) -> App:
+    """The Sanic application of a service; with a handler it takes notes as well."""
     app = Sanic(name, configure_logging=False)
     app.config.update(
         ACCESS_LOG=False,
@@ -77,11 +77,11 @@ def create_app(name: str, exposition: Exposition, checks: Mapping[str, Check], i
     )
     app.ctx.readiness = Readiness(checks)
     app.ctx.exposition = exposition
-    app.ctx.intake = intake
+    app.ctx.handler = handler
     app.add_route(healthz, "/healthz", methods=["GET", "HEAD"])
     app.add_route(readyz, "/readyz", methods=["GET", "HEAD"])
     app.add_route(metrics, "/metrics", methods=["GET", "HEAD"])
-    if intake is not None:
+    if handler is not None:
         app.add_route(post_course, PATH, methods=["POST"], stream=True)
     app.exception(Exception)(on_exception)
     app.on_response(close_when_stopping)
@@ -94,7 +94,7 @@ def run(app: App, host: str, port: int) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is in flight and returns."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("sanic").setLevel(logging.WARNING)
-    protocol = PlainPosts if app.ctx.intake is not None else HttpProtocol
+    protocol = FastPath if app.ctx.handler is not None else HttpProtocol
     app.run(host, port, protocol=protocol, single_process=True, access_log=False, motd=False, backlog=1024)
 
 
@@ -115,20 +115,20 @@ async def metrics(request: Request) -> HTTPResponse:
 
 
 async def post_course(request: Request) -> HTTPResponse:
-    """Stores one note: the ordinary way, for requests that `PlainPosts` leaves to Sanic."""
-    intake: Intake = request.app.ctx.intake
+    """Stores one note: the ordinary way, for requests that `FastPath` leaves to Sanic."""
+    handler: Handler = request.app.ctx.handler
     started = monotonic()
-    outcome = await _outcome(intake, request)
-    intake.metrics.seconds.observe(monotonic() - started)
+    outcome = await _outcome(handler, request)
+    handler.metrics.seconds.observe(monotonic() - started)
     if isinstance(outcome, Failure):
-        intake.metrics.by_status[str(outcome.status)] += 1
-        headers = {"X-Route": intake.route, **outcome.headers()}
+        handler.metrics.by_status[str(outcome.status)] += 1
+        headers = {"X-Route": handler.route, **outcome.headers()}
         return HTTPResponse(failure_body(outcome), outcome.status, headers, JSON)
-    intake.metrics.by_status["201"] += 1
-    return HTTPResponse(intake.stored_body(outcome), 201, {"X-Route": intake.route}, JSON)
+    handler.metrics.by_status["201"] += 1
+    return HTTPResponse(handler.stored_body(outcome), 201, {"X-Route": handler.route}, JSON)
 
 
-async def _outcome(intake: Intake, request: Request) -> bytes | Failure:
+async def _outcome(handler: Handler, request: Request) -> bytes | Failure:
     """The id of the stored note, or why there is none."""
     content_types = request.headers.getall("content-type", [])
     if len(content_types) != 1 or not is_json(content_types[0]):
@@ -149,10 +149,10 @@ async def _outcome(intake: Intake, request: Request) -> bytes | Failure:
     if len(body) > MAX_BODY:
         return TOO_LARGE
     keys = request.headers.getall("idempotency-key", [])
-    note = intake.note(", ".join(keys).strip() if keys else None, bytes(body))  # two keys make no valid one
+    note = handler.note(", ".join(keys).strip() if keys else None, bytes(body))  # two keys make no valid one
     if isinstance(note, Failure):
         return note
-    return await intake.commit.store(note) or note.id
+    return await handler.commit.store(note) or note.id
 
 
 async def on_exception(request: Request, exception: Exception) -> HTTPResponse:
@@ -163,11 +163,11 @@ async def on_exception(request: Request, exception: Exception) -> HTTPResponse:
     else:
         status, error, headers = 500, "internal error", {}
         log.error("a request failed in a way nobody foresaw", exc_info=exception)
-    intake: Intake | None = request.app.ctx.intake
-    if intake is not None and request.path == PATH:
-        intake.metrics.by_status[str(status)] += 1
-    if intake is not None:
-        headers["X-Route"] = intake.route
+    handler: Handler | None = request.app.ctx.handler
+    if handler is not None and request.path == PATH:
+        handler.metrics.by_status[str(status)] += 1
+    if handler is not None:
+        headers["X-Route"] = handler.route
     return HTTPResponse(failure_body(Failure(status, error)), status, headers, JSON)
 
 

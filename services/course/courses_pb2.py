@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63ourse/courses.proto\x12\rcourseload.v1\"V\n\x06\x43ourse\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x63urso\x18\x02 \x01(\t\x12\x10\n\x08\x66\x61\x63ultad\x18\x03 \x01(\t\x12\x0f\n\x07\x63\x61rrera\x18\x04 \x01(\t\x12\x0e\n\x06region\x18\x05 \x01(\t\";\n\x11PutCoursesRequest\x12&\n\x07\x63ourses\x18\x01 \x03(\x0b\x32\x15.courseload.v1.Course\">\n\x12PutCoursesResponse\x12(\n\x08\x66\x61ilures\x18\x01 \x03(\x0b\x32\x16.courseload.v1.Failure\"\xa2\x01\n\x07\x46\x61ilure\x12\r\n\x05index\x18\x01 \x01(\r\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.courseload.v1.Failure.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\"H\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_INVALID\x10\x01\x12\x12\n\x0eREASON_REFUSED\x10\x02\x32[\n\x06Ledger\x12Q\n\nPutCourses\x12 .courseload.v1.PutCoursesRequest\x1a!.courseload.v1.PutCoursesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63ourse/courses.proto\x12\rcourseload.v1\"V\n\x06\x43ourse\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x63urso\x18\x02 \x01(\t\x12\x10\n\x08\x66\x61\x63ultad\x18\x03 \x01(\t\x12\x0f\n\x07\x63\x61rrera\x18\x04 \x01(\t\x12\x0e\n\x06region\x18\x05 \x01(\t\";\n\x11PutCoursesRequest\x12&\n\x07\x63ourses\x18\x01 \x03(\x0b\x32\x15.courseload.v1.Course\">\n\x12PutCoursesResponse\x12(\n\x08\x66\x61ilures\x18\x01 \x03(\x0b\x32\x16.courseload.v1.Failure\"\xb7\x01\n\x07\x46\x61ilure\x12\r\n\x05index\x18\x01 \x01(\r\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.courseload.v1.Failure.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\"]\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_INVALID\x10\x01\x12\x12\n\x0eREASON_REFUSED\x10\x02\x12\x13\n\x0fREASON_CONFLICT\x10\x03\x32[\n\x06Ledger\x12Q\n\nPutCourses\x12 .courseload.v1.PutCoursesRequest\x1a!.courseload.v1.PutCoursesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,9 +38,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTCOURSESRESPONSE']._serialized_start=188
   _globals['_PUTCOURSESRESPONSE']._serialized_end=250
   _globals['_FAILURE']._serialized_start=253
-  _globals['_FAILURE']._serialized_end=415
+  _globals['_FAILURE']._serialized_end=436
   _globals['_FAILURE_REASON']._serialized_start=343
-  _globals['_FAILURE_REASON']._serialized_end=415
-  _globals['_LEDGER']._serialized_start=417
-  _globals['_LEDGER']._serialized_end=508
+  _globals['_FAILURE_REASON']._serialized_end=436
+  _globals['_LEDGER']._serialized_start=438
+  _globals['_LEDGER']._serialized_end=529
 # @@protoc_insertion_point(module_scope)

@@ -40,9 +40,11 @@ class Failure(_message.Message):
         REASON_UNSPECIFIED: _ClassVar[Failure.Reason]
         REASON_INVALID: _ClassVar[Failure.Reason]
         REASON_REFUSED: _ClassVar[Failure.Reason]
+        REASON_CONFLICT: _ClassVar[Failure.Reason]
     REASON_UNSPECIFIED: Failure.Reason
     REASON_INVALID: Failure.Reason
     REASON_REFUSED: Failure.Reason
+    REASON_CONFLICT: Failure.Reason
     INDEX_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]

@@ -46,7 +46,7 @@ class LedgerServicer:
 
     def PutCourses(self, request, context):
         """Stores a batch. Answered only when the database has acknowledged every note that is not named in `failures`.
-        A note whose id is stored already counts as stored: sending a batch again is safe, and the first body wins.
+        A note that is stored already counts as stored: sending a batch again is safe. Another note under its id is a failure.
 
         UNAVAILABLE, DEADLINE_EXCEEDED: the outcome is unknown; send the same batch again.
         RESOURCE_EXHAUSTED: too many batches at once; nothing was stored; try again later.

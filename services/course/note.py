@@ -1,8 +1,9 @@
 """The course note: its four texts, how a body becomes one, and what exactly is wrong with a body that does not."""
 
+import codecs
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -13,12 +14,25 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHARACTERS)]
 
 
 class Course(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One course note as a client posts it: four texts of 1 to 128 characters."""
+    """One course note as a client posts it: four texts of 1 to 128 characters, not all of them white space."""
 
     curso: Text
     facultad: Text
     carrera: Text
     region: Text
+
+
+class Texts(Protocol):
+    """The four texts of a note, as a `Course` has them and as the proto's message has them."""
+
+    @property
+    def curso(self) -> str: ...
+    @property
+    def facultad(self) -> str: ...
+    @property
+    def carrera(self) -> str: ...
+    @property
+    def region(self) -> str: ...
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +54,14 @@ class BadCourse(ValueError):
 
 FIELDS = Course.__struct_fields__
 _QUOTES = 4 * len(FIELDS)
+# UTF-32 before UTF-16: its little-endian mark begins with the other's.
+_MARKS = {
+    codecs.BOM_UTF8: "UTF-8",
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 _decode = msgspec.json.Decoder(Course).decode
 
 
@@ -53,7 +75,14 @@ def parse(body: bytes) -> Course:
     # need exactly sixteen quotes: only a body with more (an escaped quote, or a name twice) is worth a closer look.
     if body.count(b'"') != _QUOTES and (bad := _diagnose(body)).fields:
         raise bad
+    if is_blank(course):
+        raise _diagnose(body)
     return course
+
+
+def is_blank(texts: Texts) -> bool:
+    """Whether one of the texts is nothing but white space, as Unicode and `str.isspace` have it."""
+    return texts.curso.isspace() or texts.facultad.isspace() or texts.carrera.isspace() or texts.region.isspace()
 
 
 def problems(texts: Mapping[str, object]) -> dict[str, str]:
@@ -66,6 +95,8 @@ def problems(texts: Mapping[str, object]) -> dict[str, str]:
             found[name] = "must be a string"
         elif not text:
             found[name] = "must not be empty"
+        elif text.isspace():
+            found[name] = "must not be nothing but white space"
         elif len(text) > MAX_CHARACTERS:
             found[name] = f"must have at most {MAX_CHARACTERS} characters, has {len(text)}"
     return found
@@ -84,6 +115,9 @@ def _diagnose(body: bytes) -> BadCourse:
             seen[name] = value
         return seen
 
+    for mark, encoding in _MARKS.items():
+        if body.startswith(mark):
+            return BadCourse(f"the body begins with a byte order mark ({encoding}): send JSON in UTF-8 without one", {})
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=pairs)
     except (ValueError, RecursionError):

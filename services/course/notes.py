@@ -1,46 +1,47 @@
 """The notes collection: a batch of notes into MongoDB with one acknowledged command."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from bson import ObjectId
+from bson import DatetimeMS, ObjectId
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from course.metrics import Histogram
+from course.note import FIELDS, Texts
 from course.outcome import Failure, Unavailable
+from course.stored import COLLECTION, DATABASE
 
-COLLECTION = "notes"
-DEFAULT_DATABASE = "courses"
 _DUPLICATE = 11000
 _WAIT_MS = 1000  # for a server to be found, a connection, an answer: well under the group commit's patience
 _ACKNOWLEDGED = {"w": "majority", "wtimeout": _WAIT_MS}
+_BATCH = re.compile(r"[0-9a-f]{26}")  # as direct.batches makes them
+# Of a document that somebody else has stored, only what a note has is read, and whatever it holds can be decoded.
+_READ = dict.fromkeys((*FIELDS, "route", "at", "batch"), 1)
+_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+)
+
+Document = Mapping[str, Any]
+
+OTHER_NOTE = Failure(422, "another note is stored under this Idempotency-Key: give each note a key of its own")
+NO_NOTE = Failure(422, "what is stored under this Idempotency-Key is no course note: use another key")
+_VANISHED = Failure(503, "the note was stored before, and was deleted just now")
 
 
 class Stored(NamedTuple):
-    """What became of a batch, by index: `refused` is not stored, `known` was stored before."""
+    """What became of a batch, by index: `refused` is not stored, `known` was stored before, as the document found."""
 
     refused: dict[int, Failure]
-    known: list[int]
-
-
-class Texts(Protocol):
-    """The four texts of a note, as a `Course` has them and as the proto's message has them."""
-
-    @property
-    def curso(self) -> str: ...
-    @property
-    def facultad(self) -> str: ...
-    @property
-    def carrera(self) -> str: ...
-    @property
-    def region(self) -> str: ...
+    known: dict[int, Document]
 
 
 def document(note_id: bytes, course: Texts, route: str, at: datetime) -> dict[str, Any]:
-    """A note as it is stored."""
+    """A note as it is stored. Direct adds the `batch` that it is counted with."""
     return {
         "_id": ObjectId(note_id),
         "curso": course.curso,
@@ -65,13 +66,15 @@ class Notes:
             maxPoolSize=8,
             retryWrites=False,  # the group commit retries, and FerretDB has no transactions
         )
-        self._database = self._client.get_default_database(DEFAULT_DATABASE)
+        self._database = self._client.get_default_database(DATABASE)
+        self._lenient = self._database.get_collection(COLLECTION, codec_options=_LENIENT)
         self._seconds = seconds
 
     async def put(self, documents: Sequence[dict[str, Any]]) -> Stored:
         """Stores documents that carry their `_id`; what is there already stays as it is.
 
-        Raises `Unavailable` when the outcome of any of them is unknown.
+        One whose `_id` is there already, with other texts, is refused. Raises `Unavailable` when the outcome of any of
+        them is unknown.
         """
         command = {"insert": COLLECTION, "ordered": False, "writeConcern": _ACKNOWLEDGED, "documents": documents}
         started = perf_counter()
@@ -82,22 +85,55 @@ class Notes:
         self._seconds.observe(perf_counter() - started)
         if "writeConcernError" in answer:
             raise Unavailable("mongodb: not acknowledged by a majority")
-        refused: dict[int, Failure] = {}
-        known: list[int] = []
+        stored = Stored({}, {})
+        duplicates: list[int] = []
         for error in answer.get("writeErrors", ()):
             if error["code"] == _DUPLICATE:
-                known.append(error["index"])
+                duplicates.append(error["index"])
             else:
-                refused[error["index"]] = Failure(503, f"the database refused the note (code {error['code']})")
-        return Stored(refused, known)
+                stored.refused[error["index"]] = Failure(503, f"the database refused the note (code {error['code']})")
+        if duplicates:
+            await self._compare(documents, duplicates, stored)
+        return stored
 
-    async def find(self, ids: Iterable[Any]) -> dict[Any, dict[str, Any]]:
-        """The stored documents with the given ids, by id; raises `Unavailable`."""
+    async def _compare(self, documents: Sequence[Document], duplicates: Sequence[int], stored: Stored) -> None:
+        """Tells the notes that are stored already from those under whose `_id` something else is."""
+        found = await self.find(documents[index]["_id"] for index in duplicates)
+        for index in duplicates:
+            there = found.get(documents[index]["_id"])
+            if there is None:
+                stored.refused[index] = _VANISHED
+            elif not is_note(there):
+                stored.refused[index] = NO_NOTE
+            elif any(there[field] != documents[index][field] for field in FIELDS):
+                stored.refused[index] = OTHER_NOTE
+            else:
+                stored.known[index] = there
+
+    async def find(self, ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
+        """What is stored under the given ids, by id; raises `Unavailable`."""
         try:
-            cursor = self._database[COLLECTION].find({"_id": {"$in": list(ids)}})
+            cursor = self._lenient.find({"_id": {"$in": list(ids)}}, _READ)
             return {found["_id"]: found async for found in cursor}
         except PyMongoError as problem:
             raise Unavailable(f"mongodb: {type(problem).__name__}") from problem
+
+    async def claim(self, ids: Mapping[str | None, Sequence[ObjectId]], batch: str) -> None:
+        """Moves documents to a batch, each only if it is still in the batch (None: in none) under which it is given.
+
+        Raises `Unavailable` when the outcome of any of them is unknown.
+        """
+        updates = [
+            {"q": {"_id": {"$in": list(claimed)}, "batch": owner}, "u": {"$set": {"batch": batch}}, "multi": True}
+            for owner, claimed in ids.items()
+        ]
+        command = {"update": COLLECTION, "ordered": False, "writeConcern": _ACKNOWLEDGED, "updates": updates}
+        try:
+            answer = await self._database.command(command)
+        except PyMongoError as problem:
+            raise Unavailable(f"mongodb: {type(problem).__name__}") from problem
+        if "writeConcernError" in answer or "writeErrors" in answer:
+            raise Unavailable("mongodb: not all notes could be claimed")
 
     async def ping(self) -> None:
         """Reads from the collection, so that wrong credentials or a database behind the wire count as down."""
@@ -106,6 +142,16 @@ class Notes:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
+
+
+def is_note(document: Document) -> bool:
+    """Whether a document is a note as the services store them: anybody may have stored it."""
+    batch = document.get("batch")
+    return (
+        all(isinstance(document.get(field), str) for field in FIELDS)
+        and isinstance(document.get("at"), datetime | DatetimeMS)
+        and (batch is None or (isinstance(batch, str) and _BATCH.fullmatch(batch) is not None))
+    )
 
 
 def now() -> datetime:

@@ -1,24 +1,25 @@
 """Direct: its settings, its batches to MongoDB and then Redis, and how the parts are put together."""
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from bson import ObjectId
 
 from course.app import App, closed, create_app, run
 from course.group_commit import GroupCommit, Limits
-from course.intake import Intake
+from course.handler import Handler
 from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMetrics
-from course.note import FIELDS, Course, Note
-from course.notes import Notes, document, now
-from course.outcome import Failure
+from course.note import Note
+from course.notes import Document, Notes, document, is_note, now
+from course.outcome import Failure, Unavailable
 from course.settings import Environment, settings_or_exit
+from direct.batches import Batches
 from direct.counters import Counters
 
 _LIMITS = Limits(in_flight=2)  # while Redis counts one batch, MongoDB can take the next
-_REMEMBERED = timedelta(hours=23)  # Redis knows the ids it counted for a day; an hour is left for clocks
+_GRACE_S = 0.05  # a batch that is on its way gets so long to be counted before it is burnt
+_ROUNDS = 5
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -42,21 +43,35 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Stores:
-    """Both databases, in their order: a note is counted only once it is stored."""
+    """Both databases, in their order: a note is counted only once it is stored.
+
+    Every attempt to store a batch has a name, which is written into its documents. Redis counts all of the batch or
+    nothing, and remembers the name. So a document tells whether its note was counted: it was if Redis has counted the
+    batch that is named there. Whoever finds a note stored but not counted, after whatever went wrong, burns that batch,
+    so that Redis will never count it, however late it comes; takes the document over into a batch of its own, if it is
+    still in the burnt one; and counts it with that. Whose batch was burnt meanwhile tries again under another name, and
+    finds its notes as any others. Nothing is added to a batch once Redis may have been told of it.
+    """
 
     def __init__(self, notes: Notes, counters: Counters) -> None:
         self._notes = notes
         self._counters = counters
+        self._batches = Batches()
 
     async def put(self, notes: Sequence[Note]) -> Mapping[int, Failure]:
         """Stores and counts a batch; returns failures by index, raises `Unavailable` when the outcome is unknown."""
-        at = now()
-        stored = await self._notes.put([document(note.id, note.course, "direct", at) for note in notes])
-        to_count: Sequence[Note] = notes
+        at, batch = now(), self._batches.next()
+        stored = await self._notes.put(
+            [{**document(note.id, note.course, "direct", at), "batch": batch} for note in notes]
+        )
+        to_count = notes
         if stored.known or stored.refused:
-            to_count = await self._countable(notes, set(stored.known), stored.refused)
-        if to_count:
-            await self._counters.apply(to_count)
+            ours = await self._taken_over(stored.known.values(), batch)
+            new = [n for index, n in enumerate(notes) if index not in stored.known and index not in stored.refused]
+            again = {notes[index].id: notes[index] for index, there in stored.known.items() if there["_id"] in ours}
+            to_count = list({**again, **{note.id: note for note in new}}.values())
+        # Even if there is nothing to count: a batch that Redis never hears of is one that it has to remember.
+        await self._counters.count(batch, to_count)
         return stored.refused
 
     async def ping(self) -> None:
@@ -64,32 +79,43 @@ class Stores:
         await self._notes.ping()
         await self._counters.ping()
 
-    async def _countable(self, notes: Sequence[Note], known: set[int], refused: Mapping[int, Failure]) -> list[Note]:
-        """The notes to count. One that was stored before may be missing in Redis: it is offered again, as it is stored.
+    async def _taken_over(self, documents: Iterable[Document], batch: str) -> set[ObjectId]:
+        """Which of the documents, found to be stored already, are to be counted with this batch, and are in it now."""
+        owners = await self._owners(documents)
+        for _ in range(_ROUNDS):
+            others = {owner for owner in owners.values() if owner is not None and owner != batch}
+            uncounted = await self._counters.uncounted(others)
+            if uncounted:
+                await asyncio.sleep(_GRACE_S)
+                uncounted = await self._counters.uncounted(uncounted, burn=True)
+            free: dict[str | None, list[ObjectId]] = {}
+            for note_id, owner in owners.items():
+                if owner is None or owner in uncounted:
+                    free.setdefault(owner, []).append(note_id)
+            if not free:
+                return {note_id for note_id, owner in owners.items() if owner == batch}
+            await self._notes.claim(free, batch)
+            claimed = [note_id for ids in free.values() for note_id in ids]
+            found = await self._notes.find(claimed)
+            owners |= {note_id: found[note_id]["batch"] for note_id in claimed if is_note(found.get(note_id, {}))}
+        raise Unavailable("others keep taking the same notes over")
 
-        Except when it is so old that Redis may have forgotten that it was counted.
-        """
-        documents = await self._notes.find(ObjectId(notes[index].id) for index in known)
-        oldest = now().replace(tzinfo=None) - _REMEMBERED
-        found = []
-        for index, note in enumerate(notes):
-            if index in known:
-                document = documents.get(ObjectId(note.id))
-                if document is not None and document["at"] > oldest:
-                    found.append(_as_stored(note.id, document))
-            elif index not in refused:
-                found.append(note)
-        return found
-
-
-def _as_stored(note_id: bytes, document: Mapping[str, Any]) -> Note:
-    return Note(note_id, Course(**{field: document[field] for field in FIELDS}))
+    async def _owners(self, documents: Iterable[Document]) -> dict[ObjectId, str | None]:
+        """The batch each document is in, by id; without what an earlier version counted, which named no batches."""
+        owners = {
+            document["_id"]: document.get("batch")
+            for document in documents
+            if "batch" in document or document.get("route") != "direct"
+        }
+        nameless = [note_id.binary for note_id, owner in owners.items() if owner is None]
+        earlier = await self._counters.counted_earlier(nameless)
+        return {note_id: owner for note_id, owner in owners.items() if note_id.binary not in earlier}
 
 
 def create_direct(settings: Settings) -> App:
     """Direct's application; it connects when the server starts."""
     requests, writes, databases = RequestMetrics(), WriteMetrics(), DatabaseMetrics("mongodb", "redis")
-    intake = Intake("direct", requests)
+    handler = Handler("direct", requests)
 
     async def mongodb() -> None:
         await app.ctx.notes.ping()
@@ -98,18 +124,18 @@ def create_direct(settings: Settings) -> App:
         await app.ctx.counters.ping()
 
     exposition = Exposition(requests, writes, databases)
-    app = create_app("direct", exposition, {"mongodb": mongodb, "redis": redis}, intake)
+    app = create_app("direct", exposition, {"mongodb": mongodb, "redis": redis}, handler)
 
     @app.before_server_start
     async def connect(app: App) -> None:
         app.ctx.notes = Notes(settings.mongodb_uri, databases.seconds["mongodb"])
         app.ctx.counters = Counters(settings.redis_url, databases.seconds["redis"])
         stores = Stores(app.ctx.notes, app.ctx.counters)
-        intake.commit = GroupCommit(stores.put, stores.ping, _LIMITS, writes)
+        handler.commit = GroupCommit(stores.put, stores.ping, _LIMITS, writes)
 
     @app.after_server_stop
     async def disconnect(app: App) -> None:
-        await intake.commit.close()
+        await handler.commit.close()
         await closed(app.ctx.counters.close(), app.ctx.notes.close())
 
     return app

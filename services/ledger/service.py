@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from course import courses_pb2, courses_pb2_grpc
 from course.app import GRACE_S, App, closed, create_app, run
 from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMetrics
-from course.note import FIELDS, MAX_CHARACTERS, problems
+from course.note import FIELDS, MAX_CHARACTERS, is_blank, problems
 from course.notes import Notes, document, now
 from course.outcome import Unavailable
 from course.settings import Environment, settings_or_exit
@@ -67,7 +67,7 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
     ) -> courses_pb2.PutCoursesResponse:
         """Stores the good notes of a batch and names the others."""
         started = perf_counter()
-        code = grpc.StatusCode.OK
+        code = grpc.StatusCode.UNKNOWN
         self._in_flight += 1
         self.idle.clear()
         try:
@@ -78,10 +78,17 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
                 code = grpc.StatusCode.INVALID_ARGUMENT
                 await context.abort(code, f"a batch has at most {MAX_NOTES} notes")
             try:
-                return await self._store(request)
+                answer = await self._store(request)
+                code = grpc.StatusCode.OK
+                return answer
             except Unavailable as problem:
                 code = grpc.StatusCode.UNAVAILABLE
                 await context.abort(code, str(problem))
+        except asyncio.CancelledError:
+            remaining = context.time_remaining()
+            late = remaining is not None and remaining <= 0
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            raise
         finally:
             self._in_flight -= 1
             if not self._in_flight:
@@ -104,7 +111,8 @@ class Ledger(courses_pb2_grpc.LedgerServicer):
             refused = (await self._notes.put(documents)).refused
             self._writes.write_seconds.observe(perf_counter() - started)
             for place, failure in refused.items():
-                answer.failures.add(index=places[place], reason=_REASON.REASON_REFUSED, message=failure.error)
+                reason = _REASON.REASON_CONFLICT if failure.status == 422 else _REASON.REASON_REFUSED
+                answer.failures.add(index=places[place], reason=reason, message=failure.error)
         self._writes.write_errors += len(answer.failures)
         return answer
 
@@ -118,6 +126,7 @@ def what_is_wrong(course: courses_pb2.Course) -> str:
         and 0 < len(course.facultad) <= limit
         and 0 < len(course.carrera) <= limit
         and 0 < len(course.region) <= limit
+        and not is_blank(course)
     ):
         return ""
     found = problems({name: getattr(course, name) for name in FIELDS})

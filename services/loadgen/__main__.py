@@ -25,6 +25,9 @@ PATIENCE_S = 60
 """For how long databases that do not answer are tried again: they may just be starting anew."""
 
 
+FOLLOWER_S = 120
+
+
 def main(arguments: Sequence[str]) -> None:
     """Runs one command; problems that a person can solve end it with a sentence."""
     # The first process of a container ignores SIGTERM unless told otherwise: stopping it would take its grace period.
@@ -43,67 +46,85 @@ def run(options: argparse.Namespace) -> None:
     """
     directory = RunDirectory(options.directory)
     write_json(directory.settings, _settings(options))
+    if options.await_follower:
+        _await_follower(directory)
     for stage in ("baseline", "drive", "reconcile", "figures", "report"):
         command = [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
-        if code := subprocess.run(command, check=False).returncode:
+        with subprocess.Popen(command) as process:
+            try:
+                code = process.wait()
+            except SystemExit:
+                # Told to end, and the stage in its turn: the master has to tell its workers.
+                process.terminate()
+                raise
+        if code:
             sys.exit(code)
 
 
-def baseline(options: argparse.Namespace) -> None:
-    """Counts what is in the databases before the run."""
-    from loadgen.reconcile import take_baseline
-    from loadgen.stores import Away, connect, patiently
+def _await_follower(directory: RunDirectory) -> None:
+    """Waits until somebody follows the run, who ends it if need be. A load that nobody knows of does not begin."""
+    deadline = time.monotonic() + FOLLOWER_S
+    while not directory.followed.exists():
+        if time.monotonic() > deadline:
+            sys.exit(
+                f"courseload: nobody has followed this run within {FOLLOWER_S} s, so it ends here: start another one."
+            )
+        time.sleep(0.1)
 
+
+def baseline(options: argparse.Namespace) -> None:
+    """Notes what is in the databases before the run."""
+    from loadgen.progress import say
+    from loadgen.reconcile import take_baseline
+    from loadgen.stores import DatabaseUnavailable, connect, patiently
+
+    directory = RunDirectory(options.directory)
     documents, applied = connect(os.environ)
     try:
-        counts = patiently(lambda: take_baseline(documents, applied), PATIENCE_S)
-    except Away as problem:
-        sys.exit(f"courseload: {problem}, and a run begins with a count of what is stored: run site.yml, and again.")
-    write_json(RunDirectory(options.directory).baseline, counts)
+        counts = patiently(lambda: take_baseline(directory, documents, applied, say), PATIENCE_S)
+    except DatabaseUnavailable as problem:
+        sys.exit(f"courseload: {problem}, and a run begins with a look at what is stored: run site.yml, and again.")
+    write_json(directory.baseline, counts)
 
 
 def drive(options: argparse.Namespace) -> None:
     """The master: drives the workers and collects what they saw."""
-    from loadgen.drive import NoLoad
-    from loadgen.drive import drive as run_load
+    from loadgen.drive import NoLoad, run_master
 
     directory = RunDirectory(options.directory)
     port = Environment(os.environ).number("METRICS_PORT", 0, low=0, high=65535)
     try:
-        run_load(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory, port)
+        run_master(msgspec.json.decode(directory.settings.read_bytes(), type=Settings), directory, port)
     except NoLoad as problem:
         sys.exit(f"courseload: {problem}")
 
 
 def work(options: argparse.Namespace) -> None:
     """A worker, until the master ends the run."""
-    from loadgen.drive import work as work_for
+    from loadgen.drive import run_worker
 
-    work_for(options.master)
+    run_worker(options.master)
 
 
 def reconcile(options: argparse.Namespace) -> None:
     """Compares the databases with what was acknowledged."""
     from loadgen.progress import say
-    from loadgen.reconcile import leave_unreconciled
-    from loadgen.reconcile import reconcile as compare
-    from loadgen.stores import Away, connect, patiently
+    from loadgen.reconcile import compare, leave_unreconciled
+    from loadgen.stores import DatabaseUnavailable, connect, patiently
 
     directory = RunDirectory(options.directory)
     documents, applied = connect(os.environ)
     try:
         found = patiently(lambda: compare(directory, documents, applied, say), PATIENCE_S)
-    except Away as problem:
+    except DatabaseUnavailable as problem:
         # A run that took a database down is one whose report is wanted most.
         leave_unreconciled(directory, str(problem))
         say(f"not reconciled: {problem}")
         return
     write_json(directory.reconciliation, found)
     for name, database in (("MongoDB", found.mongodb), ("Redis", found.redis)):
-        say(
-            f"{name}: {database.acknowledged:,} acknowledged, {database.stored:,} stored, "
-            f"{database.missing:,} missing, {database.duplicated:,} duplicated"
-        )
+        counts = msgspec.structs.asdict(database).items()
+        say(f"{name}: {', '.join(f'{number:,} {what}' for what, number in counts)}")
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -129,6 +150,8 @@ def report(options: argparse.Namespace) -> None:
     say(f"verdict: {summary.verdict}")
     for reason in summary.reasons:
         say(f"- {reason}")
+    for warning in summary.warnings:
+        say(f"warning: {warning}")
 
 
 COMMANDS = {
@@ -176,6 +199,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--duration", dest="duration_s", type=float, required=True, help="seconds, with the start of the users")
     add("--pool", type=int, required=True, help="how many different notes there are")
     add("--seed", type=int, required=True)
+    add("--await-follower", action="store_true", help="begin when there is a file `followed` in the directory")
     add("--workers", type=int, required=True, help="how many worker processes to wait for")
     add("--slo-p99-ms", type=float, required=True)
     add("--slo-failure-ratio", type=float, required=True)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from loadgen.settings import MOST_POINTS
+
 WIDTH, HEIGHT = 480, 266
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 20, 58
 LEGEND_LEFT, LEGEND_ROW, LEGEND_LINE, LEGEND_GAP = 14, 20, 18, 14
 CHARACTER = 9.5
 """The room for a character of the legend, in the page's largest size of text: on a phone, a chart is made small."""
-MOST_POINTS = 240  # more would only draw over each other
 
 STYLES = ("line-1", "line-2", "line-3", "line-4", "line-5", "line-6")
 """Classes of the page's style sheet that can be told apart in one chart."""

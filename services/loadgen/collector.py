@@ -29,13 +29,19 @@ class SecondRow(msgspec.Struct):
 
 
 class WorkerRow(msgspec.Struct):
-    """What the master knows of one worker process. CPU is of one core; `busiest_cpu` is the mean of its busiest 5 s."""
+    """What the master knows of one worker process.
+
+    CPU is the part of one core that it used: `cpu` over the whole run, `busiest_cpu` in its busiest 5 s. For the part
+    `waited` of the run it could have gone on, and no core was free.
+    """
 
     name: str
     requests: int = 0
     complete: bool = False
     silent_s: float = 0.0
+    cpu: float = 0.0
     busiest_cpu: float = 0.0
+    waited: float = 0.0
     longest_pause_ms: float = 0.0
     clock_ahead_s: float | None = None
 
@@ -52,6 +58,7 @@ class Load(msgspec.Struct):
     """What the load test saw, as the later stages read it.
 
     Times are seconds since the epoch on the master's clock: from the first user to when the users were asked to stop.
+    `acknowledged` and `unknown` notes are as many as the workers say, whatever ids have arrived.
     """
 
     started_at: float
@@ -67,6 +74,7 @@ class Load(msgspec.Struct):
     workers: list[WorkerRow]
     lost_attempts: dict[str, int]
     users_reached: int
+    unknown: int
 
 
 class _Worker:
@@ -77,7 +85,11 @@ class _Worker:
         self.next_number = 0
         self.last_report = now
         self.cpu: deque[tuple[float, float]] = deque()
+        self.cpu_s = self.waited_s = self.wall_s = 0.0
         self.attempts: dict[str, int] = {}
+        self.users = 0
+        self.acknowledged: dict[str, int] = {}
+        self.unknown = 0
 
     def take(self, report: WorkerReport, requests: int, now: float) -> None:
         row = self.row
@@ -90,7 +102,10 @@ class _Worker:
         self.last_report = now
         self.next_number += 1
         self.attempts = report.attempts
+        self.users = report.users
+        self.acknowledged, self.unknown = report.acknowledged_so_far, report.unknown_so_far
         self._take_cpu(report.cpu_s, report.wall_s)
+        self._take_whole(report)
         # Complete: it said that this is its last report, none before it was lost, and what it counted has all arrived.
         row.complete = report.final and report.number + 1 == self.next_number and report.requests_so_far == row.requests
 
@@ -102,6 +117,14 @@ class _Worker:
         if wall >= CPU_WINDOW_S:
             busy = sum(cpu for cpu, _ in self.cpu) / wall
             self.row.busiest_cpu = round(max(self.row.busiest_cpu, busy), 3)
+
+    def _take_whole(self, report: WorkerReport) -> None:
+        self.cpu_s += report.cpu_s
+        self.waited_s += report.waited_s
+        self.wall_s += report.wall_s
+        if self.wall_s:
+            self.row.cpu = round(self.cpu_s / self.wall_s, 3)
+            self.row.waited = round(self.waited_s / self.wall_s, 3)
 
 
 class Interval:
@@ -126,9 +149,10 @@ class Collector:
         self._open: dict[int, dict[str, HdrHistogram]] = defaultdict(lambda: defaultdict(new_histogram))
         self._rows: dict[int, SecondRow] = {}
         self._users: dict[int, dict[str, int]] = defaultdict(dict)
+        self._users_seen: dict[int, int] = {}  # second -> users by the latest reports, answers or none
         self._failures: Counter[int] = Counter()
         self._errors: dict[str, Counter[str]] = defaultdict(Counter)
-        self._acknowledged: Counter[str] = Counter()
+        self._users_reached = 0
         self._unsent: dict[str, int] = {}
         self.interval = Interval(started_at)
         self.failures = 0
@@ -148,11 +172,11 @@ class Collector:
         self.expect(report.worker, now)
         requests = sum(self._take_second(second, report, now) for second in report.seconds)
         self._workers[report.worker].take(report, requests, now)
+        self._take_users(now)
         self._unsent[report.worker] = report.unsent
         for name, kinds in report.errors.items():
             self._errors[name].update(kinds)
         for route, ids in report.acknowledged.items():
-            self._acknowledged[route] += len(ids) // 12
             self._append(self._directory.acknowledged(route).name, ids)
         self._append(self._directory.unknown.name, report.unknown)
         self._close_seconds(int(now - self._started_at) - STAYS_OPEN_S)
@@ -194,23 +218,35 @@ class Collector:
             requests=total.get_total_count(),
             failures=self.failures,
             unsent=sum(self._unsent.values()),
-            acknowledged=dict(self._acknowledged),
+            acknowledged=self._acknowledged(),
             total=_detail(total),
             routes={name: _detail(histogram) for name, histogram in sorted(self._totals.items())},
             series=self._series(),
             errors={name: dict(kinds.most_common()) for name, kinds in self._errors.items()},
             workers=self.worker_rows(),
             lost_attempts=self._lost_attempts(),
-            users_reached=max((row.users for row in self._rows.values()), default=0),
+            users_reached=self._users_reached,
+            unknown=sum(worker.unknown for worker in self._workers.values()),
         )
 
     def _series(self) -> list[SecondRow]:
         """A row for every second up to the last answer: one without any answer tells most."""
         series: list[SecondRow] = []
         for second in range(max(self._rows, default=-1) + 1):
-            users = series[-1].users if series else 0
+            users = self._users_seen.get(second, series[-1].users if series else 0)
             series.append(self._rows.get(second) or SecondRow(second, users, 0, 0, {}, Latency(0, 0, 0, 0), {}))
         return series
+
+    def _take_users(self, now: float) -> None:
+        users = sum(worker.users for worker in self._workers.values())
+        self._users_seen[max(0, int(now - self._started_at))] = users
+        self._users_reached = max(self._users_reached, users)
+
+    def _acknowledged(self) -> dict[str, int]:
+        acknowledged = Counter[str]()
+        for worker in self._workers.values():
+            acknowledged.update(worker.acknowledged)
+        return dict(acknowledged)
 
     def _take_second(self, epoch: int, report: WorkerReport, now: float) -> int:
         """Merges one second of a worker; returns how many requests it held."""

@@ -24,6 +24,7 @@ PORT = 5557
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
 CONNECT_S = 60
 SILENT_S = 5.0
+SEND_S = 0.5
 REPORT_S = 1.0
 PROGRESS_S = 2.0
 
@@ -34,7 +35,7 @@ class NoLoad(Exception):
     """The load could not be driven; the message says why."""
 
 
-def work(master: str) -> None:
+def run_worker(master: str) -> None:
     """Runs one worker until the master ends the run."""
     _quieten()
     environment = Environment(user_classes=[NotePoster], events=events)
@@ -48,7 +49,7 @@ def work(master: str) -> None:
     connection.context.term()
 
 
-def drive(settings: Settings, directory: RunDirectory, metrics_port: int = 0) -> None:
+def run_master(settings: Settings, directory: RunDirectory, metrics_port: int = 0) -> None:
     """Runs the load test that `settings` describes and writes what came of it into the run's directory.
 
     While it runs, its figures are told on the port for metrics, unless that is 0. Raises `NoLoad` when the workers do
@@ -63,7 +64,13 @@ def drive(settings: Settings, directory: RunDirectory, metrics_port: int = 0) ->
     run = Drive(settings, directory, runner)
     if metrics_port:
         serve(metrics_port, Figures(run.collector, lambda: runner.user_count, settings.users, SILENT_S))
-    run.run()
+    try:
+        run.run()
+    except SystemExit:
+        # Somebody stops the run. Workers that are not told would post for a minute more.
+        runner.send_message("quit")
+        gevent.sleep(SEND_S)
+        raise
     runner.greenlet.kill(block=True)
 
 

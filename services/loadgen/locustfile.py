@@ -6,27 +6,27 @@ Plain Locust takes this file as well: `locust -f locustfile.py --host http://loc
 import errno
 import re
 import time
-from typing import Any, cast
+from typing import Any
 
 import gevent
 import msgspec
-from geventhttpclient.response import HTTPConnectionClosed
-from locust import FastHttpUser, events, task
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
+from locust import User, events, task
 from locust.argument_parser import LocustArgumentParser
-from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
 from course.ids import id_of
-from loadgen.connections import Connections
+from loadgen.client import Answer, Connection, note_request
 from loadgen.keys import key_of, user_name
 from loadgen.pool import bodies, make_pool, place_in_pool
 from loadgen.recorder import Recorder
-from loadgen.settings import CONNECT_TIMEOUT_S, GONE_S, NO_ROUTE, REQUEST_TIMEOUT_S
+from loadgen.settings import GONE_S, NO_ROUTE, REQUEST_TIMEOUT_S
 from loadgen.targets import parse_targets
 
 GOLDEN_RATIO = 0.618033988749895
+SILVER_RATIO = 0.414213562373095  # between workers, whose users are numbered alike
 PAUSE_PROBE_S = 0.02
 ROUTE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -57,7 +57,7 @@ class Plan:
         self.interval = 1 / options.rate if options.rate else 0.0
         # In a thread: a large pool takes seconds, and the heartbeats must go on.
         pool = gevent.get_hub().threadpool.apply(make_pool, (options.pool, options.seed))
-        self.bodies = bodies(pool)
+        self.requests = [note_request(body) for body in bodies(pool)]
         self.recorder = Recorder(self.run, getattr(runner, "client_id", "local"))
         self.users = 0
 
@@ -66,27 +66,20 @@ class Plan:
         return self.users
 
 
-class NotePoster(FastHttpUser):
+class NotePoster(User):
     """Posts a note every `interval` seconds; when answers are late it catches up, and the delay counts as latency."""
 
     plan: Plan
-    network_timeout = REQUEST_TIMEOUT_S
-    connection_timeout = CONNECT_TIMEOUT_S
-    default_headers = {"Content-Type": "application/json"}  # noqa: RUF012 - an instance variable to Locust
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        agent = self.client.client
-        agent.clientpool = Connections(**agent.clientpool.client_args)
 
     def on_start(self) -> None:
         number = self.plan.next_user()
         self.name = user_name(self.plan.worker, number)
-        self.targets = parse_targets(self.host or "")
-        self.at = (number + self.plan.worker) % len(self.targets)
+        self.connections = [Connection(target) for target in parse_targets(self.host or "")]
+        self.at = (number + self.plan.worker) % len(self.connections)
         self.asking: bytes | None = None
-        # Spread the users' phases evenly, however many there are: steps of the golden ratio never bunch up.
-        phase = number * GOLDEN_RATIO % 1 * self.plan.interval
+        # Spread the users' phases evenly, however many there are: steps of the golden ratio never bunch up. The first
+        # user begins at once, so that in each run a note falls due.
+        phase = ((number - 1) * GOLDEN_RATIO + self.plan.worker * SILVER_RATIO) % 1 * self.plan.interval
         self.due = time.perf_counter() + phase - self.plan.interval
         self.last_due = self.due
         self.wait()  # type: ignore[no-untyped-call]
@@ -98,76 +91,75 @@ class NotePoster(FastHttpUser):
 
     @task
     def post_note(self) -> None:
-        recorder = self.plan.recorder
+        plan, recorder = self.plan, self.plan.recorder
         if recorder.stopped_at:  # woken in the very moment in which it was to be stopped
             raise StopUser
-        if not self.plan.interval:
-            self.due = time.perf_counter()
+        asked = time.perf_counter()
+        if not plan.interval:
+            self.due = asked
         self.last_due = self.due
-        key = key_of(self.plan.run, self.name, recorder.attempts[self.name])
+        key = key_of(plan.run, self.name, recorder.attempts[self.name])
         recorder.attempts[self.name] += 1
         self.asking = note_id = id_of(key)
-        body = self.plan.bodies[place_in_pool(note_id, len(self.plan.bodies))]
-        asked = time.perf_counter()
-        with self.client.post(
-            f"{self.targets[self.at]}/course",
-            data=body,  # type: ignore[arg-type]  # bytes are what goes out, whatever the signature says
-            headers={"Idempotency-Key": key},
-            context={"note_id": note_id},
-            catch_response=True,
-        ) as answer:
-            answer.request_meta["name"] = route_of(answer)
+        request = plan.requests[place_in_pool(note_id, len(plan.requests))]
+        try:
+            answer = self.connections[self.at].post(key.encode(), request)
+        except (OSError, HTTPParseError) as error:
             now = time.perf_counter()
-            answer.request_meta["response_time"] = (now - self.due) * 1000
-            if kind := failure_of(answer, note_id, now - asked):
-                answer.failure(NoAnswer(kind))
-            else:
-                answer.success()
-        if not answer.status_code:  # no answer at all: the next note goes to the next target
-            self.at = (self.at + 1) % len(self.targets)
+            kind: str | None = _no_answer(error, now - asked)
+            route, length = NO_ROUTE, 0
+            self.at = (self.at + 1) % len(self.connections)  # the next note goes to the next target
+        else:
+            now = time.perf_counter()
+            kind = failure_of(answer, note_id)
+            route, length = route_of(answer), len(answer.body)
         self.asking = None
+        self._tell(note_id, route, now - self.due, length, kind)
+
+    def _tell(self, note_id: bytes, route: str, latency_s: float, length: int, kind: str | None) -> None:
+        self.environment.events.request.fire(
+            request_type="POST",
+            name=route,
+            response_time=latency_s * 1000,
+            response_length=length,
+            exception=NoAnswer(kind) if kind else None,
+            context={"note_id": note_id},
+        )
 
     def on_stop(self) -> None:
         recorder = self.plan.recorder
         if self.asking:  # cut off while it waited for its answer
-            self.environment.events.request.fire(
-                request_type="POST",
-                name=NO_ROUTE,
-                response_time=(time.perf_counter() - self.due) * 1000,
-                response_length=0,
-                exception=NoAnswer("still unanswered when the run ended"),
-                context={"note_id": self.asking},
-            )
+            late_s = time.perf_counter() - self.due
+            self._tell(self.asking, NO_ROUTE, late_s, 0, "still unanswered when the run ended")
+        for connection in self.connections:
+            connection.close()
         next_due = max(self.due, self.last_due + self.plan.interval)
         late = (recorder.stopped_at or time.perf_counter()) - next_due
         if self.plan.interval and late > 0:
             recorder.unsent += 1 + int(late / self.plan.interval)
 
 
-def route_of(answer: ResponseContextManager) -> str:
+def route_of(answer: Answer) -> str:
     """The route that answered, as X-Route names it."""
-    route = cast("str", answer.headers.get("x-route") or "") if answer.headers else ""
-    return route if ROUTE.fullmatch(route) else NO_ROUTE
+    return answer.route if ROUTE.fullmatch(answer.route) else NO_ROUTE
 
 
-def failure_of(answer: ResponseContextManager, note_id: bytes, waited_s: float) -> str | None:
+def failure_of(answer: Answer, note_id: bytes) -> str | None:
     """Why an answer is no acknowledgement of the note, or None when it is one."""
-    if not answer.status_code:
-        return _no_answer(answer.__dict__["error"], waited_s)  # as Locust's stand-in for an answer carries it
-    if answer.status_code != 201:
-        may_come_back = answer.status_code == 503 and "retry-after" in (answer.headers or {})
-        return f"HTTP {answer.status_code}{', with Retry-After' if may_come_back else ''}"
+    if answer.status != 201:
+        may_come_back = answer.status == 503 and answer.retry_after
+        return f"HTTP {answer.status}{', with Retry-After' if may_come_back else ''}"
     if route_of(answer) == NO_ROUTE:
         return "201 without X-Route"
     try:
-        acknowledged = bytes.fromhex(read_acknowledgement(answer.content).id)
+        acknowledged = bytes.fromhex(read_acknowledgement(answer.body).id)
     except ValueError:
         return "201 without an id"
     return None if acknowledged == note_id else "201 with another id than the Idempotency-Key's"
 
 
 def _no_answer(error: Exception, waited_s: float) -> str:
-    error = getattr(error, "original", error)  # geventhttpclient wraps what it might have tried again
+    """Why there is no answer at all."""
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ETIMEDOUT:  # the kernel's; a timeout of ours has no number
         return f"connection lost: the host was silent for {GONE_S:.0f} s"
@@ -213,7 +205,7 @@ def record(name: str, response_time: float, exception: Exception | None, context
 def add_report(data: dict[str, Any], **_: Any) -> None:
     """Puts this worker's counts into the report that Locust is about to send."""
     if plan := getattr(NotePoster, "plan", None):
-        data["loadgen"] = msgspec.msgpack.encode(plan.recorder.report(plan.runner.user_count))
+        data["loadgen"] = msgspec.msgpack.encode(plan.recorder.report(plan.users))
 
 
 @events.test_stopping.add_listener

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from loadgen.collector import Collector
 from loadgen.latency import latency_of
 from loadgen.settings import Settings
+from loadgen.words import share
 
 
 def say(text: str) -> None:
@@ -43,7 +44,7 @@ def shares(requests: dict[str, int], routes: list[str]) -> str:
     total = sum(requests.get(route, 0) for route in routes)
     if not total:
         return " / ".join(f"{route} -" for route in routes)
-    return " / ".join(f"{route} {100 * requests.get(route, 0) / total:.0f} %" for route in routes)
+    return " / ".join(f"{route} {share(requests.get(route, 0) / total, 0)}" for route in routes)
 
 
 def minutes(seconds: float) -> str:

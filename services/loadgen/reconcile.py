@@ -1,34 +1,37 @@
-"""Reconciliation: is every acknowledged note in the databases, and nothing there twice?
+"""Reconciliation: is every acknowledged note in the databases, as it was sent, and is nothing else there?
 
-A note that failed (timeout, closed connection, 503) may be stored or not: it is neither missing nor duplicated. So:
+All documents are read after the run, and each is one of three: it carries an id that the run attempted, it was there
+before, or it appeared. So what was lost, what was stored twice, and what others did are each counted by themselves,
+and none can make up for another. A note that failed (timeout, closed connection, 503) may be stored or not. Of MongoDB:
 
-- missing: acknowledged, but not there; for Redis also a counter that grew by less than the notes that were counted;
-- duplicated in MongoDB: documents that appeared during the run and that no attempted key accounts for. A key fixes the
-  `_id`, so a note stored twice can only be a second document with an `_id` of its own;
-- duplicated in Redis: what the counters grew by beyond the distinct notes that were counted.
+- missing: acknowledged, but not there;
+- altered: a note of the run, acknowledged or not, that is there with other texts than were sent under its id;
+- misrouted: acknowledged by one route, but stored as another's;
+- duplicated: a document with an `_id` that no request had, and with the texts of a note that the run sends. A key fixes
+  the `_id`, so a note stored twice can only be a second document with an `_id` of its own;
+- appeared: a document that no request had, with other texts: somebody else's;
+- vanished: a document that was there before the run.
 
-Someone else who writes notes during the run shows up as duplicates: the load test wants the system for itself.
+Of Redis only what its counters and its memory of what it counted tell: a note is missing that is not among what it
+counted, or by which a counter grew too little; and duplicated is what a counter grew too much.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, islice
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from course.ids import id_of
 from course.note import FIELDS
+from course.stored import OTHER
+from loadgen.attempted import LOST, UNKNOWN, Attempted, Reported, Rows
 from loadgen.collector import Load
-from loadgen.keys import key_of
+from loadgen.content import Contents, id_in
+from loadgen.ids import ID_BYTES, IdFile, Range, write_ids
 from loadgen.pool import make_pool, place_in_pool
 from loadgen.settings import RunDirectory, Settings, write_csv, write_json
 from loadgen.stores import Applied, Counters, Documents
 
-ID_BYTES = 12
-BATCH = 1000
-MOST_MISSING = 10_000
 COUNTED_ROUTE = "direct"  # the route whose notes Redis counts
 SETTLE_S = 1.0
 SETTLE_TIMES = 15
@@ -37,10 +40,11 @@ Progress = Callable[[str], None]
 
 
 class Baseline(msgspec.Struct):
-    """What was there before the run."""
+    """What was there before the run; its ids are in a file of their own, but for `others`, which are no ObjectIds."""
 
     documents: int
     counters: Counters
+    others: list[str] = []
 
 
 class Reconciled(msgspec.Struct):
@@ -53,165 +57,249 @@ class Reconciled(msgspec.Struct):
     unknown: int
 
 
+class ReconciledDocuments(Reconciled):
+    """How MongoDB compares: what its documents hold as well, and what happened to those that are not the run's."""
+
+    altered: int = 0
+    misrouted: int = 0
+    appeared: int = 0
+    vanished: int = 0
+
+
 class Reconciliation(msgspec.Struct):
     """Both databases; Redis keeps only what went through direct."""
 
-    mongodb: Reconciled
+    mongodb: ReconciledDocuments
     redis: Reconciled
+    reported: Reported = msgspec.field(default_factory=Reported)
 
 
-def take_baseline(documents: Documents, applied: Applied) -> Baseline:
-    """Counts before the run starts."""
-    return Baseline(documents.count(), applied.counters())
+def take_baseline(directory: RunDirectory, documents: Documents, applied: Applied, progress: Progress) -> Baseline:
+    """Looks at what is there before the run starts."""
+    seen = 0
+
+    def ids() -> Iterator[list[bytes]]:
+        nonlocal seen
+        for within in Range().split(documents.count):
+            part = sorted(documents.ids(within))
+            seen += len(part)
+            if part:
+                progress(f"before the run: {seen:,} documents")
+            yield part
+
+    write_ids(directory.before, ids())
+    others = _others(documents, seen)
+    return Baseline(seen + len(others), applied.counters(), [other.hex() for other in sorted(others)])
 
 
-def reconcile(directory: RunDirectory, documents: Documents, applied: Applied, progress: Progress) -> Reconciliation:
+def compare(directory: RunDirectory, documents: Documents, applied: Applied, progress: Progress) -> Reconciliation:
     """Compares both databases with what the run's directory says was acknowledged and attempted."""
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
     before = msgspec.json.decode(directory.baseline.read_bytes(), type=Baseline)
-    uncertain = bool(load.failures or load.lost_attempts)
-    after = _settled(documents, applied) if uncertain else take_baseline(documents, applied)
-    check = _Check(settings, documents, applied, load.lost_attempts)
-    total = sum(load.acknowledged.values())
-    for route in load.acknowledged:
-        for ids in _batches(_stored_ids(directory.acknowledged(route))):
-            check.acknowledged(route, ids)
-            progress(f"reconciling: {check.checked:,} of {total:,} acknowledged notes looked up")
-    unknown = _stored_ids(directory.unknown) if directory.unknown.exists() else iter(())
-    for ids in _batches(unknown):
-        check.unknown(ids)
-    check.lost_workers()
-    _write_missing(directory, check.missing)
-    return check.result(before, after)
+    total, counters = _settled(documents, applied, bool(load.failures or load.lost_attempts))
+    run = Attempted(settings, load, directory)
+    run.sort(documents)
+    attempted, earlier = IdFile(directory.attempted, more=1), IdFile(directory.before)
+    check = _Check(settings, run.outcomes, applied)
+
+    def most(within: Range) -> int:
+        return max(documents.count(within), attempted.count(within), earlier.count(within))
+
+    for within in Range().split(most):
+        check.look(attempted.read(within), earlier.read(within), documents.read(within))
+        progress(f"reconciling: {check.read:,} of {total:,} documents read, {check.found:,} of them this run's")
+    others = _others(documents, check.read)
+    check.look([], [bytes.fromhex(other) for other in before.others], others.values())
+    _write_rows(directory, check.missing, [*run.repeated, *check.differences])
+    return Reconciliation(check.of_mongodb(), check.of_redis(before.counters, counters), run.reported)
 
 
 def leave_unreconciled(directory: RunDirectory, why: str) -> None:
     """Leaves in the run's directory why nothing is known of its notes."""
     write_json(directory.reconciliation, why)
-    _write_missing(directory, [])
+    _write_rows(directory, [], [])
 
 
 class _Check:
-    """Looks ids up in both databases and counts what it finds."""
+    """Looks at the documents range by range, and counts what it finds."""
 
-    def __init__(
-        self, settings: Settings, documents: Documents, applied: Applied, lost_attempts: dict[str, int]
-    ) -> None:
-        self._run = settings.run
-        self._lost_attempts = lost_attempts
-        # What was under way at a lost worker's last report, unless that turns up among the ids that were reported.
-        self._under_way = {id_of(key_of(self._run, user, n - 1)) for user, n in lost_attempts.items() if n}
-        self._pool = make_pool(settings.pool, settings.seed)
-        self._documents = documents
+    def __init__(self, settings: Settings, outcomes: Sequence[str], applied: Applied) -> None:
+        self._outcomes = outcomes
         self._applied = applied
-        self.checked = 0
-        self.missing: list[tuple[str, str, str]] = []  # (database, route, id), the first ones
-        self._stored = self._stored_unknown = 0
-        self._counted_of = Counter[str]()  # by route: acknowledged notes that Redis counted
-        self._acknowledged_of = Counter[str]()
-        self._counted_unknown = 0
-        self._expected: dict[str, Counter[str]] = {field: Counter() for field in FIELDS}
+        self._pool = make_pool(settings.pool, settings.seed)
+        self._contents = Contents(self._pool)
+        self._known_batches: dict[bytes, bool] = {}
+        self.missing, self.differences = Rows(), Rows()
+        self.read = self.found = 0
+        self._acknowledged, self._stored, self._counted = Counter[str](), Counter[str](), Counter[str]()
+        self._altered = self._misrouted = self._duplicated = self._appeared = self._vanished = 0
+        # By place in the pool: notes that Redis counted, and those of which nobody can say whether it did.
+        self._certain, self._possible = Counter[int](), Counter[int]()
 
-    def acknowledged(self, route: str, ids: Sequence[bytes]) -> None:
-        """Looks up notes that a route acknowledged; Redis has only those of direct."""
-        self.checked += len(ids)
-        self._under_way.difference_update(ids)
-        self._acknowledged_of[route] += len(ids)
-        stored, counted = self._documents.present(ids), self._count(ids)
-        self._stored += len(stored)
-        self._counted_of[route] += len(counted)
-        self._note_missing("mongodb", route, ids, stored)
-        if route == COUNTED_ROUTE:
-            self._note_missing("redis", route, ids, counted)
+    def look(self, attempted: Sequence[bytes], before: Sequence[bytes], documents: Iterable[bytes]) -> None:
+        """Compares a range's documents with the run's ids in it, and with the ids that were there before."""
+        wanted = {record[:ID_BYTES]: self._outcomes[record[ID_BYTES]] for record in attempted}
+        earlier = set(before)
+        by_mark: dict[bytes, list[tuple[bytes, str]]] = defaultdict(list)
+        for document in documents:
+            self.read += 1
+            note_id = id_in(document)
+            if outcome := wanted.pop(note_id, None):
+                by_mark[self._note(note_id, outcome, document)].append((note_id, outcome))
+            elif note_id not in earlier:
+                self._stranger(note_id, document)
+            earlier.discard(note_id)
+        for note_id in sorted(earlier):
+            self._vanished += 1
+            self.differences.add("vanished", note_id.hex())
+        self._lost(wanted)
+        self._count(by_mark)
 
-    def unknown(self, ids: Sequence[bytes]) -> int:
-        """Looks up notes that were attempted but not acknowledged; returns how many are there."""
-        self._under_way.difference_update(ids)
-        stored, counted = len(self._documents.present(ids)), len(self._count(ids))
-        self._stored_unknown += stored
-        self._counted_unknown += counted
-        return max(stored, counted)
-
-    def lost_workers(self) -> None:
-        """Looks up what users of lost workers posted after their last report, as long as there is something."""
-        if self._under_way:
-            self.unknown(sorted(self._under_way))
-        for user, attempts in self._lost_attempts.items():
-            for start in count(attempts, BATCH):
-                if not self.unknown([id_of(key_of(self._run, user, n)) for n in range(start, start + BATCH)]):
-                    break
-
-    def result(self, before: Baseline, after: Baseline) -> Reconciliation:
-        """Sets what was found against how the databases grew."""
-        acknowledged = sum(self._acknowledged_of.values())
-        grown = after.documents - before.documents
-        mongodb = Reconciled(
+    def of_mongodb(self) -> ReconciledDocuments:
+        """What was found in MongoDB."""
+        acknowledged, stored = self._acknowledged.total(), self._of_routes(self._stored)
+        return ReconciledDocuments(
             acknowledged=acknowledged,
-            stored=self._stored,
-            missing=acknowledged - self._stored,
-            duplicated=max(0, grown - self._stored - self._stored_unknown),
-            unknown=self._stored_unknown,
+            stored=stored,
+            missing=acknowledged - stored,
+            duplicated=self._duplicated,
+            unknown=self._stored.total() - stored,
+            altered=self._altered,
+            misrouted=self._misrouted,
+            appeared=self._appeared,
+            vanished=self._vanished,
         )
-        less, more = self._counter_differences(before.counters, after.counters)
-        direct, counted = self._acknowledged_of[COUNTED_ROUTE], self._counted_of[COUNTED_ROUTE]
-        redis = Reconciled(
-            acknowledged=direct,
+
+    def of_redis(self, before: Counters, after: Counters) -> Reconciled:
+        """Sets what Redis says it counted against how its counters grew."""
+        certain, possible = self._certain.total(), self._possible.total()
+        counted = self._counted[COUNTED_ROUTE] + min(max(0, after.total - before.total - certain), possible)
+        less, more = _off(after.total - before.total, certain, certain + possible)
+        for field in FIELDS:
+            least, most = self._by_text(field, self._certain), self._by_text(field, self._certain + self._possible)
+            off = _differences(before.by_field[field], after.by_field[field], least, most)
+            less, more = max(less, off[0]), max(more, off[1])
+        acknowledged = self._acknowledged[COUNTED_ROUTE]
+        return Reconciled(
+            acknowledged=acknowledged,
             stored=counted,
-            missing=direct - counted + less,
+            missing=acknowledged - counted + less,
             duplicated=more,
-            unknown=self._counted_unknown,
+            unknown=self._counted.total() - self._of_routes(self._counted),
         )
-        return Reconciliation(mongodb, redis)
 
-    def _note_missing(self, database: str, route: str, ids: Sequence[bytes], found: set[bytes]) -> None:
-        for note_id in ids:
-            if note_id not in found and len(self.missing) < MOST_MISSING:
-                self.missing.append((database, route, note_id.hex()))
+    def _note(self, note_id: bytes, outcome: str, document: bytes) -> bytes:
+        """Compares a document of the run with what was sent; returns by what Redis would know it."""
+        route = self._route(outcome)
+        self.found += 1
+        self._stored[outcome] += 1
+        self._acknowledged[outcome] += route is not None
+        found = self._contents.compare(note_id, route, document)
+        if found.differences:
+            fields = {difference.field for difference in found.differences}
+            self._misrouted += "route" in fields
+            self._altered += bool(fields - {"route"})
+            for field, sent, stored in found.differences:
+                kind = "misrouted" if field == "route" else "altered"
+                self.differences.add(kind, note_id.hex(), field, sent, stored)
+        return found.batch or note_id
 
-    def _count(self, ids: Sequence[bytes]) -> set[bytes]:
-        counted = self._applied.present(ids)
-        for note_id in counted:
-            note = self._pool[place_in_pool(note_id, len(self._pool))]
-            for field in FIELDS:
-                self._expected[field][getattr(note, field)] += 1
-        return counted
+    def _stranger(self, note_id: bytes, document: bytes) -> None:
+        """A document that appeared, and that no request of the run accounts for."""
+        if self._contents.is_of_the_pool(document):
+            self._duplicated += 1
+            self.differences.add("duplicated", note_id.hex())
+        else:
+            self._appeared += 1
+            self.differences.add("appeared", note_id.hex())
 
-    def _counter_differences(self, before: Counters, after: Counters) -> tuple[int, int]:
-        """By how much the counters grew too little, and too much: the worst of the total and the four fields."""
-        counted = sum(self._counted_of.values()) + self._counted_unknown
-        too_much = after.total - before.total - counted
-        less, more = max(0, -too_much), max(0, too_much)
-        for field, expected in self._expected.items():
-            was, now = before.by_field[field], after.by_field[field]
-            off = [now.get(text, 0) - was.get(text, 0) - expected[text] for text in {*was, *now, *expected}]
-            less = max(less, -sum(difference for difference in off if difference < 0))
-            more = max(more, sum(difference for difference in off if difference > 0))
-        return less, more
+    def _lost(self, absent: Mapping[bytes, str]) -> None:
+        """Notes without a document. What Redis knows of them is known by their id only, if at all."""
+        counted = self._applied.present(list(absent)) if absent else set()
+        for note_id, outcome in absent.items():
+            if (route := self._route(outcome)) is None:
+                continue
+            self._acknowledged[route] += 1
+            self.missing.add("mongodb", route, note_id.hex())
+            if note_id in counted:
+                self._counted[route] += 1
+                self._certain[self._place(note_id)] += 1
+            elif route == COUNTED_ROUTE:
+                self._possible[self._place(note_id)] += 1
+
+    def _count(self, by_mark: Mapping[bytes, Sequence[tuple[bytes, str]]]) -> None:
+        """Counts the notes that Redis says it counted: by the token of their batch, or one by one."""
+        unasked = [mark for mark in by_mark if mark not in self._known_batches]
+        present = self._applied.present(unasked) if unasked else set()
+        self._known_batches |= {mark: mark in present for mark in unasked if mark != by_mark[mark][0][0]}
+        for mark, notes in by_mark.items():
+            counted = mark in present or self._known_batches.get(mark, False)
+            for note_id, outcome in notes:
+                if counted:
+                    self._counted[outcome] += 1
+                    self._certain[self._place(note_id)] += 1
+                elif outcome == COUNTED_ROUTE:
+                    self.missing.add("redis", outcome, note_id.hex())
+
+    def _route(self, outcome: str) -> str | None:
+        """The route that acknowledged a note, if one did."""
+        return None if outcome in (UNKNOWN, LOST) else outcome
+
+    def _of_routes(self, counts: Counter[str]) -> int:
+        return sum(number for outcome, number in counts.items() if self._route(outcome) is not None)
+
+    def _place(self, note_id: bytes) -> int:
+        return place_in_pool(note_id, len(self._pool))
+
+    def _by_text(self, field: str, places: Counter[int]) -> Counter[str]:
+        """Notes by a field's text."""
+        counts = Counter[str]()
+        for place, number in places.items():
+            counts[getattr(self._pool[place], field)] += number
+        return counts
 
 
-def _settled(documents: Documents, applied: Applied) -> Baseline:
-    """Counts once they stand still: what failed for its user may still be on its way into the databases."""
-    counts = take_baseline(documents, applied)
-    for _ in range(SETTLE_TIMES):
+def _differences(
+    before: Mapping[str, int], after: Mapping[str, int], least: Counter[str], most: Counter[str]
+) -> tuple[int, int]:
+    """By how much the counters of a field's texts grew too little, and too much."""
+    least, most = Counter(least), Counter(most)
+    if OTHER in after:  # a text without a counter of its own is counted there
+        for text in most.keys() - after.keys():
+            least[OTHER] += least.pop(text, 0)
+            most[OTHER] += most.pop(text)
+    off = [_off(after.get(text, 0) - before.get(text, 0), least[text], most[text]) for text in {*before, *after, *most}]
+    return sum(less for less, _ in off), sum(more for _, more in off)
+
+
+def _off(grown: int, least: int, most: int) -> tuple[int, int]:
+    """By how much a counter grew too little, and too much."""
+    return max(0, least - grown), max(0, grown - most)
+
+
+def _settled(documents: Documents, applied: Applied, uncertain: bool) -> tuple[int, Counters]:
+    """How many documents there are, and the counters; where something failed, once both stand still.
+
+    What failed for its user may still be on its way into the databases.
+    """
+    counts = documents.total(), applied.counters()
+    for _ in range(SETTLE_TIMES if uncertain else 0):
         time.sleep(SETTLE_S)
-        previous, counts = counts, take_baseline(documents, applied)
+        previous, counts = counts, (documents.total(), applied.counters())
         if counts == previous:
             break
     return counts
 
 
-def _write_missing(directory: RunDirectory, missing: Sequence[tuple[str, str, str]]) -> None:
-    write_csv(directory.path / "missing.csv", ["database", "route", "id"], missing)
+def _others(documents: Documents, seen: int) -> dict[bytes, bytes]:
+    """The documents with another kind of `_id` than an ObjectId, by what stands for it, where there are any."""
+    return {id_in(other): other for other in documents.others()} if documents.total() != seen else {}
 
 
-def _stored_ids(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as ids:
-        while note_id := ids.read(ID_BYTES):
-            yield note_id
-
-
-def _batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
-    iterator = iter(ids)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
+def _write_rows(
+    directory: RunDirectory, missing: Iterable[Sequence[str]], differences: Iterable[Sequence[str]]
+) -> None:
+    write_csv(directory.missing, ["database", "route", "id"], missing)
+    header = ["kind", "id", "field", "sent", "stored"]
+    write_csv(directory.differences, header, ((*row, *[""] * (len(header) - len(row))) for row in differences))

@@ -2,11 +2,14 @@
 
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import msgspec
 from hdrh.histogram import HdrHistogram
 
 from loadgen.latency import count, new_histogram
+
+SCHEDSTAT = Path("/proc/self/schedstat")
 
 
 class Second(msgspec.Struct):
@@ -18,13 +21,18 @@ class Second(msgspec.Struct):
 
 
 class WorkerReport(msgspec.Struct):
-    """What happened on a worker since its last report; `number` counts the reports, so that a lost one shows."""
+    """What happened on a worker since its last report; `number` counts the reports, so that a lost one shows.
+
+    What ends in `so_far` counts from the run's beginning: it does not grow out of the ids, so that the two can be
+    compared. `users` have begun their work. For `waited_s` the worker could have gone on, and no core was free.
+    """
 
     run: str
     worker: str
     number: int
     final: bool
     sent_at: float
+    users: int
     seconds: dict[int, Second]
     errors: dict[str, dict[str, int]]
     acknowledged: dict[str, bytes]
@@ -32,9 +40,20 @@ class WorkerReport(msgspec.Struct):
     attempts: dict[str, int]
     unsent: int
     requests_so_far: int
+    acknowledged_so_far: dict[str, int]
+    unknown_so_far: int
     cpu_s: float
+    waited_s: float
     wall_s: float
     pause_s: float
+
+
+def waited_for_a_core() -> float:
+    """Seconds for which this process's first thread, which does the work, has waited; 0 if the kernel does not say."""
+    try:
+        return int(SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 class Recorder:
@@ -50,6 +69,8 @@ class Recorder:
         self.pause_s = 0.0
         self._users = 0
         self._requests = 0
+        self._acknowledged_so_far = Counter[str]()
+        self._unknown_so_far = 0
         self._reports = 0
         self._latencies: dict[int, dict[str, HdrHistogram]] = {}
         self._failures: dict[int, Counter[str]] = defaultdict(Counter)
@@ -57,31 +78,35 @@ class Recorder:
         self._acknowledged: dict[str, bytearray] = defaultdict(bytearray)
         self._unknown = bytearray()
         self._cpu = time.process_time()
+        self._waited = waited_for_a_core()
         self._wall = time.perf_counter()
 
     def acknowledged(self, name: str, latency_s: float, note_id: bytes) -> None:
         """A note was acknowledged by the route `name`."""
         self._count(name, latency_s)
         self._acknowledged[name] += note_id
+        self._acknowledged_so_far[name] += 1
 
     def failed(self, name: str, latency_s: float, note_id: bytes, kind: str) -> None:
         """A request failed: the note may be stored or not."""
         self._failures[self._count(name, latency_s)][name] += 1
         self._errors[name][kind] += 1
         self._unknown += note_id
+        self._unknown_so_far += 1
 
     def report(self, users: int) -> WorkerReport:
-        """Everything since the last report, except the second that is still under way."""
+        """Everything since the last report, except the second that is still under way; `users` have begun so far."""
         this_second = int(time.time())
-        self._users = users or self._users  # at the end there are none left, which says nothing about the last second
+        self._users = users
         done = [second for second in self._latencies if self.final or second < this_second]
-        cpu, wall = time.process_time(), time.perf_counter()
+        cpu, waited, wall = time.process_time(), waited_for_a_core(), time.perf_counter()
         report = WorkerReport(
             run=self.run,
             worker=self.worker,
             number=self._reports,
             final=self.final,
             sent_at=time.time(),
+            users=users,
             seconds={second: self._pack(second) for second in done},
             errors={name: dict(kinds) for name, kinds in self._errors.items()},
             acknowledged={route: bytes(ids) for route, ids in self._acknowledged.items()},
@@ -89,11 +114,14 @@ class Recorder:
             attempts=dict(self.attempts),
             unsent=self.unsent,
             requests_so_far=self._requests,
+            acknowledged_so_far=dict(self._acknowledged_so_far),
+            unknown_so_far=self._unknown_so_far,
             cpu_s=cpu - self._cpu,
+            waited_s=waited - self._waited,
             wall_s=wall - self._wall,
             pause_s=self.pause_s,
         )
-        self._cpu, self._wall, self.pause_s = cpu, wall, 0.0
+        self._cpu, self._waited, self._wall, self.pause_s = cpu, waited, wall, 0.0
         self._reports += 1
         self._errors.clear()
         self._acknowledged.clear()

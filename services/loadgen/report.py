@@ -6,7 +6,18 @@ from importlib.resources import files
 import msgspec
 from jinja2 import Environment, StrictUndefined
 
-from loadgen.charts import STYLES, Drawn, Limit, Line, distribution, latency_over_time, number, over_time, thin
+from loadgen.charts import (
+    STYLES,
+    Drawn,
+    Limit,
+    Line,
+    counts_over_time,
+    distribution,
+    latency_over_time,
+    number,
+    over_time,
+    thin,
+)
 from loadgen.collector import Load, SecondRow
 from loadgen.figure_charts import draw_figures
 from loadgen.figures import DatabaseSecond, WorkloadSecond, read_figures, replica_ranges
@@ -14,7 +25,8 @@ from loadgen.mesh import Mesh, read_mesh
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
 from loadgen.summary import Summary, summarise
-from loadgen.verdict import judge, most_common_errors
+from loadgen.verdict import NEAR_CPU, SATURATED_CPU, judge, most_common_errors
+from loadgen.words import percent, share
 
 
 class Data(msgspec.Struct):
@@ -47,7 +59,7 @@ def write_report(directory: RunDirectory) -> Summary:
 def render(data: Data) -> str:
     """The report as one HTML page."""
     jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"number": number, "ms": _ms}
+    jinja.filters |= {"number": number, "ms": _ms, "percent": percent, "share": lambda ratio: share(ratio, 1)}
     page = files("loadgen").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
     return jinja.from_string(page).render(
         data=data,
@@ -59,6 +71,8 @@ def render(data: Data) -> str:
         errors=most_common_errors(data.load),
         changes=_changes(data),
         no_route=NO_ROUTE,
+        near_cpu=NEAR_CPU,
+        saturated_cpu=SATURATED_CPU,
     )
 
 
@@ -117,7 +131,7 @@ def _charts(data: Data) -> list[Drawn]:
             "How slow the slowest part was, over the whole run: at 99.9 %, one request in a thousand was slower.",
             distribution("Latency distribution by route", "ms", _distributions(load, routes), slo),
         ),
-        Drawn("Users", "How many users were posting.", over_time("Users", "users", _users(series))),
+        Drawn("Users", "How many users were posting.", counts_over_time("Users", "users", _users(series))),
     ]
 
 

@@ -15,6 +15,9 @@ CONNECT_TIMEOUT_S = 2.0
 GONE_S = 5.0
 """For how long the host at the other end of a connection may leave unconfirmed that it got what it was sent."""
 
+MOST_POINTS = 240
+"""The most points of a line in a chart: more would only draw over each other."""
+
 NO_ROUTE = "no route"
 """The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
 
@@ -48,10 +51,15 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.settings = path / "settings.json"
+        self.followed = path / "followed"  # made by whoever follows the run
         self.baseline = path / "baseline.json"
+        self.before = path / "before.ids"  # of the documents that were there before the run, sorted
         self.load = path / "load.json"
         self.unknown = path / "unknown.ids"
+        self.attempted = path / "attempted.ids"  # all ids of the run, sorted, each with what became of its request
         self.reconciliation = path / "reconciliation.json"
+        self.missing = path / "missing.csv"
+        self.differences = path / "differences.csv"
         self.previous = path / "previous.json"
         self.figures = path / "figures.json"  # what Prometheus knows of the run
         self.mesh = path / "mesh.json"  # what the proxies counted, where there is a mesh

@@ -1,8 +1,10 @@
-"""The databases as the reconciliation reads them: counts, and which of some ids are there."""
+"""The databases as the reconciliation reads them: ids, documents, counters, and what was counted."""
 
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 import redis
@@ -12,21 +14,19 @@ from pymongo.errors import PyMongoError
 
 from course.note import FIELDS
 from course.settings import Environment
+from course.stored import BATCHES, COLLECTION, COUNT, DATABASE
+from loadgen.content import id_in
+from loadgen.ids import MOST, Range
 from loadgen.progress import say
-
-# Where the services keep what is counted here; tests/unit/loadgen holds them to it.
-COLLECTION = "notes"
-DEFAULT_DATABASE = "courses"
-COUNT = "notes:count"
-APPLIED = "notes:applied:"
 
 PAUSE_S = 2.0
 _PATIENCE_MS = 5000
+_BATCH = re.compile(rb"[0-9a-f]{26}")  # a process (16 digits), and the number of a batch of its own
 
 T = TypeVar("T")
 
 
-class Away(Exception):
+class DatabaseUnavailable(Exception):
     """The databases cannot be asked; the message says why."""
 
 
@@ -38,9 +38,13 @@ class Counters(msgspec.Struct):
 
 
 class Documents(Protocol):
-    """What the reconciliation asks MongoDB."""
+    """What the reconciliation asks MongoDB. Documents are the bytes of their BSON, in no order."""
 
-    def count(self) -> int: ...
+    def total(self) -> int: ...
+    def count(self, within: Range) -> int: ...
+    def ids(self, within: Range) -> Iterator[bytes]: ...
+    def read(self, within: Range) -> Iterator[bytes]: ...
+    def others(self) -> Iterator[bytes]: ...
     def present(self, ids: Sequence[bytes]) -> set[bytes]: ...
 
 
@@ -48,7 +52,7 @@ class Applied(Protocol):
     """What the reconciliation asks Redis."""
 
     def counters(self) -> Counters: ...
-    def present(self, ids: Sequence[bytes]) -> set[bytes]: ...
+    def present(self, marks: Sequence[bytes]) -> set[bytes]: ...
 
 
 class MongoNotes:
@@ -56,21 +60,40 @@ class MongoNotes:
 
     def __init__(self, uri: str) -> None:
         client: MongoClient[dict[str, object]] = MongoClient(uri, serverSelectionTimeoutMS=_PATIENCE_MS)
-        self._notes = client.get_default_database(DEFAULT_DATABASE)[COLLECTION]
+        self._notes = client.get_default_database(DATABASE)[COLLECTION]
 
-    def count(self) -> int:
+    def total(self) -> int:
         """How many documents there are, counted, not estimated."""
         return self._notes.count_documents({})
 
+    def count(self, within: Range) -> int:
+        """How many documents have an ObjectId of a range."""
+        return self._notes.count_documents(_of(within))
+
+    def ids(self, within: Range) -> Iterator[bytes]:
+        """The ids of a range."""
+        return map(id_in, self._find(_of(within), {"_id": 1}))
+
+    def read(self, within: Range) -> Iterator[bytes]:
+        """The documents of a range, whole."""
+        return self._find(_of(within))
+
+    def others(self) -> Iterator[bytes]:
+        """The documents whose `_id` is no ObjectId, whole: the services store none."""
+        return self._find({"_id": {"$not": {"$type": "objectId"}}})
+
     def present(self, ids: Sequence[bytes]) -> set[bytes]:
         """Which of the ids are stored."""
-        wanted = {"_id": {"$in": [ObjectId(note) for note in ids]}}
-        found = self._notes.find(wanted, {"_id": 1}, batch_size=len(ids) + 1)
-        return {document["_id"].binary for document in found}  # type: ignore[attr-defined]
+        return set(map(id_in, self._find({"_id": {"$in": [ObjectId(note) for note in ids]}}, {"_id": 1})))
+
+    def _find(self, wanted: Mapping[str, object], fields: Mapping[str, object] | None = None) -> Iterator[bytes]:
+        batches = cast("Iterator[bytes]", self._notes.find_raw_batches(wanted, fields, batch_size=MOST + 1))
+        for batch in batches:  # bytes are what comes, whatever the signature says
+            yield from _documents(batch)
 
 
 class RedisNotes:
-    """The counters in Redis, and the ids that were counted within the last day."""
+    """The counters in Redis, and which batches were counted."""
 
     def __init__(self, url: str) -> None:
         self._redis: redis.Redis = redis.Redis.from_url(
@@ -87,13 +110,43 @@ class RedisNotes:
         by_field = {field: _numbers(counts) for field, counts in zip(FIELDS, hashes, strict=True)}
         return Counters(int(total or 0), by_field)
 
-    def present(self, ids: Sequence[bytes]) -> set[bytes]:
-        """Which of the ids were counted."""
-        found: set[bytes] = set()
-        for window in self._redis.scan_iter(match=f"{APPLIED}*"):
-            member = self._redis.smismember(window, list(ids))
-            found.update(note for note, there in zip(ids, member, strict=True) if there)
-        return found
+    def present(self, marks: Sequence[bytes]) -> set[bytes]:
+        """Which of the tokens of batches were counted; an id, which stands for a document without one, never is."""
+        return self._counted([mark for mark in marks if _BATCH.fullmatch(mark)])
+
+    def _counted(self, tokens: Sequence[bytes]) -> set[bytes]:
+        if not tokens:
+            return set()
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(BATCHES)
+            pipeline.zrange(f"{BATCHES}:except", 0, -1)
+            pipeline.get(f"{BATCHES}:forgotten")
+            highest, exceptions, forgotten = pipeline.execute()
+        return counted_batches(tokens, highest, sorted(exceptions), forgotten or b"")
+
+
+def counted_batches(
+    tokens: Sequence[bytes], highest: Mapping[bytes, bytes], exceptions: Sequence[bytes], forgotten: bytes
+) -> set[bytes]:
+    """Which batches Redis has counted, by what direct's script keeps: see services/direct/apply.lua.
+
+    That is, for each process, the highest number that came; the exceptions below it, sorted, each a process, the first
+    and the last of its numbers that were not counted, and a letter; and the greatest process that was forgotten, whose
+    batches pass for counted.
+    """
+    counted = set()
+    for token in tokens:
+        process, number = token[:16], token[16:]
+        if process not in highest:
+            known = process <= forgotten
+        else:
+            at = bisect_right(exceptions, token + b"~") - 1
+            exception = exceptions[at] if at >= 0 else b""
+            excepted = exception[:16] == process and exception[16:26] <= number <= exception[26:36]
+            known = int(number, 16) <= int(highest[process]) and not excepted
+        if known:
+            counted.add(token)
+    return counted
 
 
 def connect(environment: Mapping[str, str]) -> tuple[MongoNotes, RedisNotes]:
@@ -109,7 +162,7 @@ def connect(environment: Mapping[str, str]) -> tuple[MongoNotes, RedisNotes]:
 def patiently(ask: Callable[[], T], seconds: float) -> T:
     """What the databases answer, asked again for so long while they do not: a run may have just seen one restart.
 
-    Raises `Away` when they do not answer at all.
+    Raises `DatabaseUnavailable` when they do not answer at all.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -118,10 +171,25 @@ def patiently(ask: Callable[[], T], seconds: float) -> T:
         except (PyMongoError, redis.RedisError, OSError) as problem:
             database = "Redis" if isinstance(problem, redis.RedisError) else "MongoDB"
             if time.monotonic() > deadline:
-                raise Away(f"{database} did not answer for {seconds:.0f} s ({type(problem).__name__})") from problem
+                raise DatabaseUnavailable(
+                    f"{database} did not answer for {seconds:.0f} s ({type(problem).__name__})"
+                ) from problem
             say(f"waiting for {database}: {type(problem).__name__}")
             time.sleep(PAUSE_S)
 
 
+def _of(within: Range) -> dict[str, object]:
+    return {"_id": {"$gte": ObjectId(within.first), "$lte": ObjectId(within.last)}}
+
+
+def _documents(batch: bytes) -> Iterator[bytes]:
+    """The documents that lie one after the other, each beginning with its length."""
+    at = 0
+    while at < len(batch):
+        length = int.from_bytes(batch[at : at + 4], "little")
+        yield batch[at : at + length]
+        at += length
+
+
 def _numbers(counts: Mapping[bytes, bytes]) -> dict[str, int]:
-    return {text.decode(): int(count) for text, count in counts.items()}
+    return {text.decode(errors="backslashreplace"): int(count) for text, count in counts.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from statistics import fmean
 
 import msgspec
 
@@ -9,13 +10,20 @@ from loadgen.collector import Load
 from loadgen.latency import Latency
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, Settings
+from loadgen.split import is_unlikely
 from loadgen.verdict import Verdict, failure_ratio
+
+MATTERS = 0.05
+"""By how much a route's share may differ from what the weights ask for before anybody needs to know."""
+
+RATIO_DIGITS = 9  # a single request of hundreds of millions still shows
 
 
 class RouteSummary(msgspec.Struct):
     """One route: `share` is its part (0 to 1) of all that took a route; the weights ask for `expected_share`.
 
-    `replicas` are the fewest and the most that it had, where anything had another number of them than one.
+    The share is `off` where it differs by so much that it matters, and by more than chance explains. `replicas` are
+    the fewest and the most that it had, where anything had another number of them than one.
     """
 
     requests: int
@@ -23,16 +31,30 @@ class RouteSummary(msgspec.Struct):
     expected_share: float
     latency_ms: Latency
     replicas: tuple[int, int] | None = None
+    off: bool = False
 
 
 class Slo(msgspec.Struct):
-    """One objective: the measured value must not be above the limit."""
+    """One objective: the measured value must not be above the limit. Without any request nothing was measured."""
 
     name: str
     unit: str
     limit: float
-    measured: float
+    measured: float | None
     met: bool
+
+
+class Generator(msgspec.Struct):
+    """How near its limit the load generator was: CPU is the part of one core (0 to 1) that a worker used.
+
+    `cpu` is the mean over all workers and the whole run, `busiest_cpu` of the busiest worker in its busiest seconds.
+    `waited` is the part of the run (0 to 1) for which workers could have gone on, and no core was free.
+    """
+
+    workers: int
+    cpu: float
+    busiest_cpu: float
+    waited: float
 
 
 class Summary(msgspec.Struct):
@@ -59,6 +81,8 @@ class Summary(msgspec.Struct):
     unrouted: int
     slos: list[Slo]
     reconciliation: Reconciliation | None
+    generator: Generator | None = None
+    warnings: list[str] = []
 
 
 def summarise(
@@ -82,18 +106,39 @@ def summarise(
         duration_s=round(duration, 1),
         requests=load.requests,
         failures=load.failures,
-        failure_ratio=round(ratio, 6),
+        failure_ratio=round(ratio, RATIO_DIGITS),
         unsent=load.unsent,
         rps=round(load.requests / duration, 1) if duration else 0.0,
         latency_ms=load.total.latency_ms,
         routes=_routes(settings, load, replicas or {}),
         unrouted=load.routes[NO_ROUTE].requests if NO_ROUTE in load.routes else 0,
         slos=[
-            Slo("p99 latency", "ms", settings.slo_p99_ms, p99, p99 <= settings.slo_p99_ms),
-            Slo("failure ratio", "", settings.slo_failure_ratio, round(ratio, 6), ratio <= settings.slo_failure_ratio),
+            _slo("p99 latency", "ms", settings.slo_p99_ms, p99, load),
+            _slo("failure ratio", "", settings.slo_failure_ratio, ratio, load),
         ],
         reconciliation=reconciliation,
+        generator=_generator(load),
+        warnings=verdict.warnings,
     )
+
+
+def _generator(load: Load) -> Generator | None:
+    """None where no worker is known."""
+    if not load.workers:
+        return None
+    return Generator(
+        workers=len(load.workers),
+        cpu=round(fmean(worker.cpu for worker in load.workers), 3),
+        # A run that ends within the window has no busiest seconds but itself.
+        busiest_cpu=max(max(worker.busiest_cpu, worker.cpu) for worker in load.workers),
+        waited=round(fmean(worker.waited for worker in load.workers), 3),
+    )
+
+
+def _slo(name: str, unit: str, limit: float, measured: float, load: Load) -> Slo:
+    if not load.requests:
+        return Slo(name, unit, limit, None, met=False)
+    return Slo(name, unit, limit, round(measured, RATIO_DIGITS), met=measured <= limit)
 
 
 def _routes(settings: Settings, load: Load, replicas: Mapping[str, tuple[int, int]]) -> dict[str, RouteSummary]:
@@ -104,11 +149,14 @@ def _routes(settings: Settings, load: Load, replicas: Mapping[str, tuple[int, in
     summaries = {}
     for name in [*settings.weights, *sorted(routed.keys() - settings.weights.keys())]:
         requests = routed[name].requests if name in routed else 0
+        share = requests / total if total else 0.0
+        expected = settings.weights.get(name, 0) / weights if weights else 0.0
         summaries[name] = RouteSummary(
             requests=requests,
-            share=round(requests / total, 4) if total else 0.0,
-            expected_share=round(settings.weights.get(name, 0) / weights, 4) if weights else 0.0,
+            share=round(share, RATIO_DIGITS),
+            expected_share=round(expected, RATIO_DIGITS),
             latency_ms=routed[name].latency_ms if name in routed else nothing,
             replicas=replicas.get(name),
+            off=abs(share - expected) > MATTERS and is_unlikely(requests, total, expected),
         )
     return summaries

@@ -4,22 +4,27 @@ from collections.abc import Iterator
 
 import msgspec
 
-from loadgen.collector import Load, WorkerRow
-from loadgen.reconcile import Reconciled, Reconciliation
+from loadgen.attempted import Reported
+from loadgen.collector import CPU_WINDOW_S, Load, WorkerRow
+from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation
 from loadgen.settings import NO_ROUTE, Settings
+from loadgen.split import is_unlikely
 from loadgen.targets import parse_targets
+from loadgen.words import differing
 
 SATURATED_CPU = 0.90
+NEAR_CPU = 0.85
 SILENT_S = 5.0
 CLOCK_AHEAD_S = 1.0
 OWN_DELAY_SHARE = 0.5
 
 
 class Verdict(msgspec.Struct):
-    """`reasons` is empty exactly when the run passed."""
+    """`reasons` is empty exactly when the run passed; `warnings` are no reason to fail."""
 
     verdict: str
     reasons: list[str]
+    warnings: list[str] = []
 
 
 def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Verdict:
@@ -34,7 +39,7 @@ def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) 
         *_of_users(settings, load),
         *_of_workers(load),
     ]
-    return Verdict("fail" if reasons else "pass", reasons)
+    return Verdict("fail" if reasons else "pass", reasons, list(_warnings(load)))
 
 
 def failure_ratio(load: Load) -> float:
@@ -52,8 +57,32 @@ def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation | s
             "See what it lacks, or run site.yml, which says so; then repeat the run."
         )
         return
-    yield from _of_database("MongoDB", reconciliation.mongodb, "documents were stored that no request accounts for")
+    yield from _of_reports(reconciliation.reported)
+    yield from _of_database(
+        "MongoDB",
+        reconciliation.mongodb,
+        "documents were stored that no request accounts for, with texts that this run sends",
+    )
+    yield from _of_documents(reconciliation.mongodb)
     yield from _of_database("Redis's counters", reconciliation.redis, "notes too many were counted")
+
+
+def _of_reports(reported: Reported) -> Iterator[str]:
+    if reported.unread:
+        yield (
+            f"{reported.unread:,} ids that the workers reported could not be read back, so what became of as many "
+            "notes is not known: see whether the disk of the ops host is full, and repeat the run."
+        )
+    if reported.unreported:
+        yield (
+            f"{reported.unreported:,} ids more were read back than the workers say they reported: a report was lost on "
+            "its way, so not all is counted here; repeat the run."
+        )
+    if reported.repeated:
+        yield (
+            f"{reported.repeated:,} ids were reported more than once, so as many notes had the key of another: "
+            "they are in differences.csv; repeat the run."
+        )
 
 
 def _of_database(name: str, found: Reconciled, too_many: str) -> Iterator[str]:
@@ -69,14 +98,39 @@ def _of_database(name: str, found: Reconciled, too_many: str) -> Iterator[str]:
         )
 
 
+def _of_documents(found: ReconciledDocuments) -> Iterator[str]:
+    if found.altered:
+        yield (
+            f"MongoDB: {found.altered:,} notes have other texts than were sent: a service mixed notes up or cut them. "
+            "What was sent and what is stored is in differences.csv."
+        )
+    if found.misrouted:
+        yield (
+            f"MongoDB: {found.misrouted:,} notes are stored as those of another route than the one that acknowledged "
+            "them: a service wrote what it was not asked to. They are in differences.csv."
+        )
+    if found.appeared:
+        yield (
+            f"MongoDB: {found.appeared:,} documents appeared that are not this run's: something else wrote meanwhile. "
+            "Their ids are in differences.csv; repeat the run with the system to itself."
+        )
+    if found.vanished:
+        yield (
+            f"MongoDB: {found.vanished:,} documents that were there before the run are gone: something deleted them, "
+            "or the database lost them. Their ids are in differences.csv."
+        )
+
+
 def _of_slos(settings: Settings, load: Load) -> Iterator[str]:
     p99 = load.total.latency_ms.p99
     if p99 > settings.slo_p99_ms:
-        yield f"p99 was {p99:,.0f} ms, the SLO is {settings.slo_p99_ms:,.0f} ms{_own_delay(load, p99)}."
+        was, limit = differing(p99, settings.slo_p99_ms)
+        yield f"p99 was {was} ms, the SLO is {limit} ms{_own_delay(load, p99)}."
     ratio = failure_ratio(load)
     if ratio > settings.slo_failure_ratio:
         kinds = ", ".join(f"{count:,} × {kind}" for kind, count in most_common_errors(load)[:3])
-        yield f"{ratio:.2%} of the requests failed ({kinds}), the SLO is {settings.slo_failure_ratio:.2%}."
+        was, limit = differing(100 * ratio, 100 * settings.slo_failure_ratio)
+        yield f"{was}% of the requests failed ({kinds}), the SLO is {limit}%."
     if load.unsent > settings.slo_failure_ratio * (load.requests + load.unsent):
         yield (
             f"{load.unsent:,} requests were due but never sent, because answers came too late to keep the asked pace: "
@@ -93,9 +147,11 @@ def _own_delay(load: Load, p99: float) -> str:
 
 
 def _of_routes(settings: Settings, load: Load) -> Iterator[str]:
+    routed = sum(detail.requests for name, detail in load.routes.items() if name != NO_ROUTE)
+    weights = sum(settings.weights.values())
     for route, weight in settings.weights.items():
         requests = load.routes[route].requests if route in load.routes else 0
-        if weight > 0 and not requests:
+        if weight > 0 and not requests and is_unlikely(0, routed, weight / weights):
             yield f"No request took the route {route}, though its weight is {weight}: see whether {route} is ready."
         if weight == 0 and requests:
             yield f"{requests:,} requests took the route {route}, though its weight is 0: run site.yml again."
@@ -136,6 +192,16 @@ def _of_worker(name: str, worker: WorkerRow) -> Iterator[str]:
             f"{name} has a clock that is {abs(worker.clock_ahead_s):.1f} s {way} the master's: "
             "the seconds of the report cannot be trusted; set up time synchronisation on the load hosts."
         )
+
+
+def _warnings(load: Load) -> Iterator[str]:
+    for number, worker in enumerate(load.workers, start=1):
+        if NEAR_CPU <= worker.busiest_cpu <= SATURATED_CPU:
+            yield (
+                f"Worker {number} ({host_of(worker)}) used {worker.busiest_cpu:.0%} of its core in its busiest "
+                f"{CPU_WINDOW_S:.0f} s, and above {SATURATED_CPU:.0%} the generator is the limit: "
+                "add workers or load hosts before you ask for more."
+            )
 
 
 def host_of(worker: WorkerRow) -> str:

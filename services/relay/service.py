@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from course import courses_pb2, courses_pb2_grpc
 from course.app import App, closed, create_app, run
 from course.group_commit import GroupCommit, Limits
-from course.intake import Intake
+from course.handler import Handler
 from course.metrics import DatabaseMetrics, Exposition, Histogram, RequestMetrics, WriteMetrics
 from course.note import Note
 from course.outcome import Failure, Unavailable
@@ -22,7 +22,7 @@ SERVICE = courses_pb2.DESCRIPTOR.services_by_name["Ledger"].full_name
 _CALL_S = 1.2  # for one batch: under the group commit's patience, so that one more attempt fits
 _PROBE_S = 0.8
 _LIMITS = Limits(in_flight=2)  # while one batch is in the database, the relay and the ledger can work on the next
-_STATUS = {courses_pb2.Failure.REASON_INVALID: 400}
+_STATUS = {courses_pb2.Failure.REASON_INVALID: 400, courses_pb2.Failure.REASON_CONFLICT: 422}
 _CHANNEL = [
     ("grpc.enable_retries", 0),  # the group commit repeats a batch; gRPC's own machinery for it costs a sixth of a call
     ("grpc.enable_http_proxy", 0),  # the ledger is a neighbour: an HTTP proxy in the environment is not meant for it
@@ -127,14 +127,14 @@ def _unavailable(problem: grpc.aio.AioRpcError) -> Unavailable:
 def create_relay(settings: Settings) -> App:
     """The relay's application; it connects when the server starts."""
     requests, writes, databases = RequestMetrics(), WriteMetrics(), DatabaseMetrics("ledger")
-    intake = Intake("relay", requests, name_every_note=settings.forward_url is not None)
+    handler = Handler("relay", requests, name_every_note=settings.forward_url is not None)
     forward = Forward(settings.forward_url) if settings.forward_url else None
     parts = (requests, writes, databases, *((forward,) if forward else ()))
 
     async def ready() -> None:
         await app.ctx.ledger.ping()
 
-    app = create_app("relay", Exposition(*parts), {"ledger": ready}, intake)
+    app = create_app("relay", Exposition(*parts), {"ledger": ready}, handler)
 
     @app.before_server_start
     async def connect(app: App) -> None:
@@ -142,11 +142,11 @@ def create_relay(settings: Settings) -> App:
         if forward:
             await forward.start()
         put = forward.after(ledger.put) if forward else ledger.put
-        intake.commit = GroupCommit(put, ledger.ping, _LIMITS, writes)
+        handler.commit = GroupCommit(put, ledger.ping, _LIMITS, writes)
 
     @app.after_server_stop
     async def disconnect(app: App) -> None:
-        await intake.commit.close()
+        await handler.commit.close()
         if forward:
             await forward.close()
         await closed(app.ctx.ledger.close())

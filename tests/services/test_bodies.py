@@ -73,7 +73,9 @@ def is_note(body: bytes) -> bool:
         return (
             isinstance(value, dict)
             and set(value) == set(FIELDS)
-            and all(isinstance(text, str) and 1 <= len(text) <= 128 and text.encode() for text in value.values())
+            and all(
+                isinstance(text, str) and text.strip() and len(text) <= 128 and text.encode() for text in value.values()
+            )
         )
     except (ValueError, RecursionError):
         return False

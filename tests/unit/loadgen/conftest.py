@@ -1,5 +1,6 @@
 """What the load test's unit tests share: settings, an empty run directory, and worker reports made by hand."""
 
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -47,13 +48,18 @@ def encoded(*latencies_ms):
 @pytest.fixture
 def make_report():
     """A function that makes a worker's report; what it is not told is what a healthy, idle worker says."""
+    so_far: dict[str, Counter[str]] = defaultdict(Counter)
 
     def make(number=0, **fields):
+        counts = so_far[fields.get("worker", "host_1234")]
+        counts.update({route: len(ids) // 12 for route, ids in fields.get("acknowledged", {}).items()})
+        counts["?"] += len(fields.get("unknown", b"")) // 12
         healthy: dict[str, Any] = {
             "run": SETTINGS.run,
             "worker": "host_1234",
             "final": False,
             "sent_at": 1000.0,
+            "users": 10,
             "seconds": {},
             "errors": {},
             "acknowledged": {},
@@ -61,7 +67,10 @@ def make_report():
             "attempts": {},
             "unsent": 0,
             "requests_so_far": 0,
+            "acknowledged_so_far": {route: count for route, count in counts.items() if route != "?"},
+            "unknown_so_far": counts["?"],
             "cpu_s": 0.1,
+            "waited_s": 0.02,
             "wall_s": 1.0,
             "pause_s": 0.001,
         }

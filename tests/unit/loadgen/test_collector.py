@@ -74,6 +74,13 @@ def test_cpu_is_judged_by_the_busiest_five_seconds(collector, make_report):
     assert finish(collector).workers[0].busiest_cpu == pytest.approx(0.95)
 
 
+def test_the_cpu_of_the_whole_run_is_known_beside_it(collector, make_report):
+    for number, (cpu_s, waited_s) in enumerate([(0.2, 0.0)] * 6 + [(0.9, 0.1)] * 6):
+        collector.take(make_report(number, cpu_s=cpu_s, waited_s=waited_s), now=1001.0 + number)
+    (worker,) = finish(collector).workers
+    assert (worker.cpu, worker.busiest_cpu, worker.waited) == pytest.approx((0.55, 0.9, 0.05))
+
+
 def test_one_busy_second_is_no_saturation(collector, make_report):
     for number, cpu_s in enumerate([0.1] * 5 + [1.0] + [0.1] * 5):
         collector.take(make_report(number, cpu_s=cpu_s), now=1001.0 + number)
@@ -111,3 +118,26 @@ def test_a_report_that_comes_after_its_second_was_closed_is_still_counted(collec
     load = finish(collector)
     assert load.requests == 3
     assert sum(row.requests for row in load.series) == 3
+
+
+def test_users_that_were_at_work_count_though_nothing_was_answered(collector, make_report):
+    collector.take(make_report(worker="a_1", users=1), now=1002.0)
+    collector.take(make_report(worker="b_2", users=2), now=1002.5)
+    load = finish(collector)
+    assert (load.requests, load.users_reached) == (0, 3)
+
+
+def test_a_second_without_an_answer_has_the_users_that_there_were(collector, make_report, make_second):
+    collector.take(make_report(0, users=1), now=1001.3)
+    collector.take(make_report(1, users=2), now=1002.3)
+    collector.take(make_report(2, users=2, seconds={1003: make_second(relay=[5], users=2)}, sent_at=1004.1), now=1004.1)
+    assert [row.users for row in finish(collector).series] == [0, 1, 2, 2]
+
+
+def test_notes_are_as_many_as_the_workers_say_whatever_ids_arrived(collector, make_report):
+    collector.take(make_report(0, worker="a_1", acknowledged={"relay": bytes(24)}, unknown=bytes(12)), now=1001.0)
+    collector.take(make_report(0, worker="b_2", acknowledged={"relay": bytes(12)}), now=1001.0)
+    report = make_report(2, worker="b_2", acknowledged_so_far={"relay": 5, "direct": 1}, unknown_so_far=3)
+    collector.take(report, now=1002.0)
+    load = finish(collector)
+    assert (load.acknowledged, load.unknown) == ({"relay": 7, "direct": 1}, 4)

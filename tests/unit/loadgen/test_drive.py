@@ -24,7 +24,7 @@ from unit.loadgen.fake_prometheus import FakePrometheus
 
 HERE = Path(__file__).parent
 WORKER = ("-m", "loadgen", "work", "--master", "127.0.0.1")
-HASTY_WORKER = ("-c", "from loadgen import drive; drive.REPORT_S = 0.005; drive.work('127.0.0.1')")
+HASTY_WORKER = ("-c", "from loadgen import drive; drive.REPORT_S = 0.005; drive.run_worker('127.0.0.1')")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(loadgen.__file__).parents[1])}
 
 
@@ -94,6 +94,14 @@ def test_users_keep_their_pace_and_every_acknowledged_id_arrives(run, directory,
     assert id_of(key_of(settings.run, "0-1", 0)) in ids
     assert abs(load.acknowledged["relay"] - load.acknowledged["direct"]) <= 1
     assert worker.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(("users", "rate"), [(1, 0.05), (3, 0.2)])
+def test_users_are_counted_and_the_first_one_posts_at_once_however_low_the_rate(run, users, rate):
+    load, _ = run(users=users, rate=rate, duration_s=4)
+    assert load.users_reached == users
+    assert 1 <= load.requests <= users
+    assert load.workers[0].complete
 
 
 def test_a_report_from_before_the_first_user_counts_as_well(run):
@@ -215,3 +223,14 @@ def test_users_spread_over_all_targets_and_go_on_until_one_answers(run, director
     ids = unknown + b"".join(directory.acknowledged(route).read_bytes() for route in ("relay", "direct"))
     different = {ids[at : at + 12] for at in range(0, len(ids), 12)}
     assert len(different) == load.requests, "each note has a key of its own, whichever target it went to"
+
+
+def test_a_master_that_is_stopped_ends_its_workers(start, fake, settings, directory):
+    changes = {"target": fake(), "users": 5, "rate": 5, "spawn_rate": 100, "duration_s": 60}
+    write_json(directory.settings, msgspec.structs.replace(settings, **changes))
+    worker = start(*WORKER)
+    master = start("-m", "loadgen", "drive", "--directory", directory.path, stdout=subprocess.PIPE)
+    next(line for line in master.stdout if " left" in line)
+    master.terminate()
+    assert worker.wait(timeout=10) == 0
+    assert master.wait(timeout=10) == 128 + signal.SIGTERM

@@ -9,11 +9,10 @@ import pytest
 import loadgen.figures
 from course.settings import BadSetting
 from loadgen.__main__ import figures as figures_stage
-from loadgen.charts import MOST_POINTS
 from loadgen.collector import Collector
 from loadgen.figures import QUESTIONS, read_figures, replica_ranges, replicas_now, take_figures
 from loadgen.prometheus import parse_address
-from loadgen.settings import write_json
+from loadgen.settings import MOST_POINTS, write_json
 from unit.loadgen.fake_prometheus import FakePrometheus
 
 CPU = "workload:cpu_cores:rate30s"
@@ -32,7 +31,7 @@ def address(prometheus):
 
 
 @pytest.fixture
-def away():
+def unavailable():
     """An address at which nothing listens."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -136,11 +135,11 @@ def test_what_prometheus_does_not_know_is_named(prometheus, address, take):
     assert take(address).missing == "Not in this report: CPU by workload. Prometheus knows no such figures of this run."
 
 
-def test_a_prometheus_that_is_away_is_told_in_a_sentence(away, take):
-    found = take(away)
+def test_a_prometheus_that_is_unavailable_is_told_in_a_sentence(unavailable, take):
+    found = take(unavailable)
     assert (found.workloads, found.databases) == ({}, {})
     assert found.missing.startswith("Not in this report: Replicas, CPU by workload, Memory by workload,")
-    assert found.missing.endswith(f"Prometheus did not answer ({away}: Connection refused).")
+    assert found.missing.endswith(f"Prometheus did not answer ({unavailable}: Connection refused).")
 
 
 def test_a_prometheus_that_never_answers_is_not_waited_for_twice(silent, take, monkeypatch):
@@ -188,8 +187,10 @@ def test_without_an_address_nobody_is_asked_and_nothing_is_missing(take):
     assert (found.workloads, found.databases, found.missing) == ({}, {}, "")
 
 
-def test_the_stage_leaves_its_answers_to_the_report_and_says_what_is_missing(away, asking, settings, directory, capsys):
-    write_json(directory.settings, asking(away))
+def test_the_stage_leaves_its_answers_to_the_report_and_says_what_is_missing(
+    unavailable, asking, settings, directory, capsys
+):
+    write_json(directory.settings, asking(unavailable))
     write_json(directory.load, Collector(settings, directory, 1000.0).finish(1010.0, 0))
     assert read_figures(directory).missing == ""
     figures_stage(argparse.Namespace(directory=directory.path))
@@ -202,9 +203,9 @@ def test_the_replicas_of_this_moment_are_known(prometheus, address, asking):
     assert replicas_now(asking(address)) == {"relay": 2, "direct": 3}
 
 
-def test_without_an_answer_no_replicas_are_known(away, silent, asking, monkeypatch):
+def test_without_an_answer_no_replicas_are_known(unavailable, silent, asking, monkeypatch):
     monkeypatch.setattr(loadgen.figures, "PATIENCE_NOW_S", 0.2)
-    assert [replicas_now(asking(place)) for place in (away, silent, "")] == [{}, {}, {}]
+    assert [replicas_now(asking(place)) for place in (unavailable, silent, "")] == [{}, {}, {}]
 
 
 def test_the_range_of_replicas_is_no_news_where_it_was_one_of_each(prometheus, address, take):

@@ -47,7 +47,7 @@ def forward(tmp_path):
         kubeconfig.write_text(json.dumps({"clusters": clusters, "contexts": contexts}))
         source = PROGRAM.read_text().replace('if __name__ == "__main__":', f'{HURRY}\nif __name__ == "__main__":')
         environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(kubeconfig)}
-        process = subprocess.Popen([sys.executable, "-c", source, "mongodb", "27017"], env=environment)
+        process = subprocess.Popen([sys.executable, "-c", source, "mongodb-0", "27017"], env=environment)
         processes.append(process)
         return process, log
 
@@ -66,10 +66,10 @@ def calls(log, expected):
     return lines[:expected]
 
 
-def test_a_service_is_forwarded_to_loopback_only(forward, server):
+def test_a_pod_is_forwarded_to_loopback_only(forward, server):
     _, log = forward([url(server)], "exit 1")
     (call,) = calls(log, 1)
-    assert call.endswith("--context=server0 port-forward --address=127.0.0.1 service/mongodb 27017:27017")
+    assert call.endswith("--context=server0 port-forward --address=127.0.0.1 pod/mongodb-0 27017:27017")
 
 
 def test_whenever_kubectl_ends_the_next_server_has_its_turn(forward, server):

@@ -3,7 +3,7 @@
 import pytest
 
 from loadgen.collector import Collector
-from loadgen.progress import line
+from loadgen.progress import line, shares
 
 
 @pytest.fixture
@@ -28,3 +28,8 @@ def test_replicas_of_the_routes_are_told_where_anything_has_several(tell):
 
 def test_a_line_fits_where_it_is_shown(tell):
     assert len(tell({"direct": 3, "relay": 2})) < 140
+
+
+def test_what_is_little_is_not_called_nothing():
+    assert shares({"relay": 999, "direct": 1}, ["relay", "direct"]) == "relay > 99 % / direct < 1 %"
+    assert shares({"relay": 1}, ["relay", "direct"]) == "relay 100 % / direct 0 %"

@@ -1,38 +1,67 @@
-"""Reconciliation: what counts as missing, as duplicated, and as neither."""
+"""Reconciliation: each kind of difference by itself, none hidden by another, and whatever others have stored."""
 
+import csv
 from argparse import Namespace
 from collections import Counter
+from datetime import UTC, datetime
 
+import bson
 import msgspec
 import pytest
 
 from course.ids import id_of
 from course.note import FIELDS
-from loadgen import __main__, stores
+from course.notes import document
+from course.stored import OTHER
+from loadgen import __main__, ids, stores
 from loadgen.collector import Collector
+from loadgen.content import id_in, read
 from loadgen.keys import key_of
 from loadgen.pool import make_pool, place_in_pool
-from loadgen.reconcile import reconcile, take_baseline
+from loadgen.reconcile import compare, take_baseline
 from loadgen.settings import write_json
 from loadgen.stores import Counters
+from loadgen.verdict import _of_notes
+
+AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 class MemoryDocuments:
-    """Stands in for MongoDB: a set of ids, and documents that have ids of their own."""
+    """Stands in for MongoDB: documents by what stands for their `_id`."""
 
     def __init__(self):
-        self.ids = set()
-        self.strangers = 3
+        self.by_id = {}
 
-    def count(self):
-        return len(self.ids) + self.strangers
+    def insert(self, **fields):
+        encoded = bson.encode(fields)
+        self.by_id[id_in(encoded)] = encoded
+
+    def change(self, note_id, **fields):
+        stored = bson.decode(self.by_id.pop(note_id)) | fields
+        self.insert(**{name: value for name, value in stored.items() if value is not None})
+
+    def total(self):
+        return len(self.by_id)
+
+    def count(self, within):
+        return sum(1 for _ in self.read(within))
+
+    def ids(self, within):
+        return map(id_in, self.read(within))
+
+    def read(self, within):
+        encoded = (self.by_id[note_id] for note_id in self.by_id if within.first <= note_id <= within.last)
+        return (one for one in encoded if isinstance(read(one)["_id"], bson.ObjectId))
+
+    def others(self):
+        return (one for one in self.by_id.values() if not isinstance(read(one)["_id"], bson.ObjectId))
 
     def present(self, ids):
-        return self.ids & set(ids)
+        return self.by_id.keys() & set(ids)
 
 
 class MemoryCounters:
-    """Stands in for Redis: applied ids, and the counters as direct keeps them."""
+    """Stands in for Redis: the ids or tokens of what was counted, and the counters as direct keeps them."""
 
     def __init__(self, settings):
         self.pool = make_pool(settings.pool, settings.seed)
@@ -40,8 +69,8 @@ class MemoryCounters:
         self.total = 40
         self.by_field: dict[str, Counter[str]] = {field: Counter() for field in FIELDS}
 
-    def apply(self, note_id):
-        self.applied.add(note_id)
+    def apply(self, note_id, mark=None):
+        self.applied.add(mark or note_id)
         self.total += 1
         note = self.pool[place_in_pool(note_id, len(self.pool))]
         for field in FIELDS:
@@ -50,33 +79,44 @@ class MemoryCounters:
     def counters(self):
         return Counters(self.total, {field: dict(counts) for field, counts in self.by_field.items()})
 
-    def present(self, ids):
-        return self.applied & set(ids)
+    def present(self, marks):
+        return self.applied & set(marks)
 
 
 class World:
-    """Databases and a run whose users have posted to them."""
+    """Databases, with documents of before, and a run whose users have posted to them."""
 
-    def __init__(self, settings, directory, make_report, make_second):
+    def __init__(self, settings, directory, make_report):
         self.settings = settings
         self.directory = directory
         self.documents = MemoryDocuments()
         self.counters = MemoryCounters(settings)
+        self.pool = self.counters.pool
         self.make_report = make_report
-        self.make_second = make_second
-        write_json(directory.baseline, take_baseline(self.documents, self.counters))
+        self.earlier = [id_of(f"earlier-{number}") for number in range(40)]
+        self.store(self.earlier)
+        self.take_baseline()
+
+    def take_baseline(self):
+        before = take_baseline(self.directory, self.documents, self.counters, progress=lambda _: None)
+        write_json(self.directory.baseline, before)
 
     def ids(self, user, start, stop):
         return [id_of(key_of(self.settings.run, user, number)) for number in range(start, stop)]
 
-    def store(self, ids, counted=False):
-        self.documents.ids.update(ids)
-        if counted:
-            for note_id in ids:
-                self.counters.apply(note_id)
+    def note(self, note_id):
+        return self.pool[place_in_pool(note_id, len(self.pool))]
 
-    def reconcile(self, relay=(), direct=(), unknown=(), attempts=None):
-        """What comes out when workers reported these ids; with `attempts`, the worker is lost after that."""
+    def store(self, ids, counted=False, batch=None):
+        """Stores notes as relay does, or, where they are counted, as direct does."""
+        for note_id in ids:
+            stored = document(note_id, self.note(note_id), "direct" if counted else "relay", AT)
+            self.documents.insert(**stored, **({"batch": batch} if batch else {}))
+            if counted:
+                self.counters.apply(note_id, batch)
+
+    def load(self, relay=(), direct=(), unknown=(), attempts=None):
+        """The load of workers that reported these ids; with `attempts`, the worker is lost after that."""
         collector = Collector(self.settings, self.directory, 1000.0)
         report = self.make_report(
             final=attempts is None,
@@ -85,19 +125,42 @@ class World:
             attempts=attempts or {},
         )
         collector.take(report, now=1001.0)
-        load = collector.finish(ended_at=1010.0, now=1010.0)
-        write_json(self.directory.load, load)
-        return reconcile(self.directory, self.documents, self.counters, progress=lambda _: None)
+        return collector.finish(ended_at=1010.0, now=1010.0)
+
+    def reconcile(self, *notes, **further):
+        """What comes out of such a load."""
+        write_json(self.directory.load, self.load(*notes, **further))
+        return compare(self.directory, self.documents, self.counters, progress=lambda _: None)
+
+    def reasons(self, found):
+        return list(_of_notes(self.settings, self.load([bytes(12)]), found))
+
+    def differences(self):
+        with self.directory.differences.open() as file:
+            return [tuple(row.values()) for row in csv.DictReader(file)]
 
 
 @pytest.fixture
-def world(settings, directory, make_report, make_second, monkeypatch):
+def world(settings, directory, make_report, monkeypatch):
     monkeypatch.setattr("loadgen.reconcile.SETTLE_S", 0)
-    return World(settings, directory, make_report, make_second)
+    return World(settings, directory, make_report)
 
 
 def verdict(found):
     return (found.acknowledged, found.stored, found.missing, found.duplicated)
+
+
+def beside(found):
+    return (found.altered, found.misrouted, found.appeared, found.vanished)
+
+
+def foreign(world, **fields):
+    world.documents.insert(**({"_id": bson.ObjectId()} | fields))
+
+
+def doubled(world, note_id):
+    """The note once more, under an id of its own."""
+    world.documents.insert(**document(bson.ObjectId().binary, world.note(note_id), "relay", AT))
 
 
 def test_everything_stored_once_is_neither_missing_nor_duplicated(world):
@@ -122,8 +185,10 @@ def test_an_acknowledged_note_that_is_not_stored_is_missing_and_named(world):
 
 def test_a_note_that_redis_did_not_count_is_missing_there_only(world):
     direct = world.ids("0-1", 0, 10)
-    world.store(direct[:1])
-    world.store(direct[1:], counted=True)
+    world.store(direct, counted=True)
+    world.counters = MemoryCounters(world.settings)
+    for note_id in direct[1:]:
+        world.counters.apply(note_id)
     found = world.reconcile(direct=direct)
     assert verdict(found.mongodb) == (10, 10, 0, 0)
     assert verdict(found.redis) == (10, 9, 1, 0)
@@ -132,7 +197,8 @@ def test_a_note_that_redis_did_not_count_is_missing_there_only(world):
 def test_a_document_with_an_id_of_its_own_is_a_duplicate(world):
     relay = world.ids("0-1", 0, 10)
     world.store(relay)
-    world.documents.strangers += 2
+    doubled(world, relay[0])
+    doubled(world, relay[0])
     assert verdict(world.reconcile(relay).mongodb) == (10, 10, 0, 2)
 
 
@@ -185,7 +251,7 @@ def test_what_a_lost_worker_posted_after_its_last_report_is_no_duplicate(world):
 def test_the_note_under_way_at_a_lost_workers_last_report_is_looked_up_once(world):
     reported, under_way = world.ids("0-1", 0, 9), world.ids("0-1", 9, 10)
     world.store(reported + under_way)
-    world.documents.strangers += 1
+    doubled(world, reported[0])
     found = world.reconcile(reported, attempts={"0-1": 10})
     assert verdict(found.mongodb) == (9, 9, 0, 1)
 
@@ -205,3 +271,264 @@ def test_a_database_that_is_away_is_left_as_the_reason(world, monkeypatch, capsy
     left = msgspec.json.decode(world.directory.reconciliation.read_bytes())
     assert left == "MongoDB did not answer for 0 s (ServerSelectionTimeoutError)"
     assert left in capsys.readouterr().out
+
+
+@pytest.fixture
+def posted(world):
+    """Notes of both routes, all stored as they were sent: (relay's, direct's)."""
+    relay, direct = world.ids("0-1", 0, 30), world.ids("0-2", 0, 30)
+    world.store(relay)
+    world.store(direct, counted=True)
+    return relay, direct
+
+
+def test_a_run_without_a_difference_has_no_reason_and_no_row(world, posted):
+    found = world.reconcile(*posted)
+    assert beside(found.mongodb) == (0, 0, 0, 0)
+    assert (found.reported.read, found.reported.unread, found.reported.repeated) == (60, 0, 0)
+    assert world.reasons(found) == []
+    assert world.differences() == []
+
+
+@pytest.mark.parametrize("route", [0, 1], ids=["relay", "direct"])
+def test_fields_that_changed_places_are_found_on_both_routes(world, posted, route):
+    note_id = posted[route][3]
+    note = world.note(note_id)
+    world.documents.change(note_id, curso=note.carrera, carrera=note.curso)
+    found = world.reconcile(*posted)
+    assert verdict(found.mongodb) == (60, 60, 0, 0)
+    assert beside(found.mongodb) == (1, 0, 0, 0)
+    assert world.differences() == [
+        ("altered", note_id.hex(), "curso", note.curso, note.carrera),
+        ("altered", note_id.hex(), "carrera", note.carrera, note.curso),
+    ]
+    (reason,) = world.reasons(found)
+    assert reason.startswith("MongoDB: 1 notes have other texts than were sent")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"facultad": "x"},
+        {"facultad": None},
+        {"facultad": 5},
+        {"facultad": ["ingenieria"]},
+        {"facultad": "\ud7ff" * 300},
+    ],
+    ids=["another", "absent", "a number", "a list", "a long one"],
+)
+def test_a_text_that_is_not_what_was_sent_is_found(world, posted, change):
+    world.documents.change(posted[0][3], **change)
+    assert beside(world.reconcile(*posted).mongodb) == (1, 0, 0, 0)
+    ((kind, _, field, sent, stored),) = world.differences()
+    assert (kind, field, sent) == ("altered", "facultad", world.note(posted[0][3]).facultad)
+    assert len(stored) <= 200
+
+
+def test_a_text_that_lost_its_last_character_is_found(world, posted):
+    note = world.note(posted[1][7])
+    world.documents.change(posted[1][7], carrera=note.carrera[:-1])
+    assert beside(world.reconcile(*posted).mongodb) == (1, 0, 0, 0)
+    assert world.differences() == [("altered", posted[1][7].hex(), "carrera", note.carrera, note.carrera[:-1])]
+
+
+def test_a_note_that_is_stored_as_the_other_routes_is_found(world, posted):
+    world.documents.change(posted[0][0], route="direct")
+    world.documents.change(posted[1][0], route=None)
+    found = world.reconcile(*posted)
+    assert beside(found.mongodb) == (0, 2, 0, 0)
+    assert {row[2:] for row in world.differences()} == {("route", "relay", "direct"), ("route", "direct", "(absent)")}
+    (reason,) = world.reasons(found)
+    assert reason.startswith("MongoDB: 2 notes are stored as those of another route")
+
+
+def test_the_texts_of_a_failed_note_that_is_stored_are_compared_as_well(world):
+    unknown = world.ids("0-1", 0, 4)
+    world.store(unknown)
+    world.documents.change(unknown[0], region="")
+    found = world.reconcile(unknown=unknown)
+    assert (found.mongodb.unknown, found.mongodb.altered) == (4, 1)
+
+
+def test_fields_beside_the_notes_own_are_no_difference(world, posted):
+    world.documents.change(posted[0][0], batch=b"token", extra={"more": [1]})
+    assert world.reasons(world.reconcile(*posted)) == []
+
+
+def test_a_document_of_before_that_is_gone_has_vanished(world, posted):
+    del world.documents.by_id[world.earlier[5]]
+    found = world.reconcile(*posted)
+    assert beside(found.mongodb) == (0, 0, 0, 1)
+    assert world.differences() == [("vanished", world.earlier[5].hex(), "", "", "")]
+    (reason,) = world.reasons(found)
+    assert reason.startswith("MongoDB: 1 documents that were there before the run are gone")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {
+            "curso": "SO1",
+            "facultad": "ingenieria",
+            "carrera": "sistemas",
+            "region": "ATLANTIS",
+            "route": "relay",
+            "at": AT,
+        },
+        {"curso": 1, "facultad": None, "carrera": [], "region": {"a": 1}, "at": "yesterday"},
+        {"at": bson.datetime_ms.DatetimeMS(2**60)},
+        {"_id": "a text"},
+        {"_id": 5, "curso": "SO1"},
+        {"_id": None},
+    ],
+    ids=["empty", "a note", "other types", "no date", "a text as id", "a number as id", "nothing as id"],
+)
+def test_a_document_of_any_form_that_appeared_is_told_from_a_duplicate(world, posted, fields):
+    foreign(world, **fields)
+    found = world.reconcile(*posted)
+    assert verdict(found.mongodb) == (60, 60, 0, 0)
+    assert beside(found.mongodb) == (0, 0, 1, 0)
+    assert [row[0] for row in world.differences()] == ["appeared"]
+    (reason,) = world.reasons(found)
+    assert reason.startswith("MongoDB: 1 documents appeared that are not this run's")
+
+
+@pytest.mark.parametrize("note_id", [None, "a text", 5])
+def test_a_document_of_before_stays_where_it_is_whatever_its_id(world, posted, note_id):
+    foreign(world, _id=note_id)
+    world.take_baseline()
+    write_json(world.directory.load, world.load(*posted))
+    for left in (0, 1):
+        found = compare(world.directory, world.documents, world.counters, progress=lambda _: None)
+        assert beside(found.mongodb) == (0, 0, 0, left)
+        world.documents.by_id.pop(id_in(bson.encode({"_id": note_id})), None)
+
+
+def test_one_that_vanished_and_one_that_appeared_do_not_hide_each_other(world, posted):
+    del world.documents.by_id[world.earlier[0]]
+    foreign(world)
+    assert world.documents.total() == len(world.earlier) + 60
+    found = world.reconcile(*posted)
+    assert beside(found.mongodb) == (0, 0, 1, 1)
+    assert len(world.reasons(found)) == 2
+
+
+def test_one_that_vanished_and_one_that_was_doubled_do_not_hide_each_other(world, posted):
+    del world.documents.by_id[world.earlier[0]]
+    doubled(world, posted[0][0])
+    found = world.reconcile(*posted)
+    assert (found.mongodb.duplicated, found.mongodb.vanished) == (1, 1)
+
+
+def test_one_that_was_lost_and_one_that_was_doubled_do_not_hide_each_other(world, posted):
+    del world.documents.by_id[posted[0][0]]
+    doubled(world, posted[0][1])
+    found = world.reconcile(*posted)
+    assert verdict(found.mongodb) == (60, 59, 1, 1)
+    assert [row[0] for row in world.differences()] == ["duplicated"]
+    assert posted[0][0].hex() in world.directory.missing.read_text()
+
+
+def test_one_that_was_lost_and_somebody_elses_do_not_hide_each_other(world, posted):
+    del world.documents.by_id[posted[0][0]]
+    foreign(world, curso="CHESS")
+    found = world.reconcile(*posted)
+    assert verdict(found.mongodb) == (60, 59, 1, 0)
+    assert found.mongodb.appeared == 1
+
+
+def test_an_id_that_was_reported_and_cannot_be_read_back_fails_the_run(world, posted):
+    load = world.load(*posted)
+    write_json(world.directory.load, load)
+    file = world.directory.acknowledged("relay")
+    file.write_bytes(file.read_bytes()[:-1])  # the last id is cut
+    found = compare(world.directory, world.documents, world.counters, progress=lambda _: None)
+    assert (found.reported.read, found.reported.unread) == (59, 1)
+    assert any(reason.startswith("1 ids that the workers reported could not be") for reason in world.reasons(found))
+
+
+def test_the_ids_of_one_route_do_not_make_up_for_those_of_another(world, posted):
+    relay, direct = posted
+    write_json(world.directory.load, world.load(relay, direct))
+    world.directory.acknowledged("relay").write_bytes(b"".join(relay[1:]))
+    world.directory.acknowledged("direct").write_bytes(b"".join([*direct, relay[0]]))
+    found = compare(world.directory, world.documents, world.counters, progress=lambda _: None)
+    assert (found.reported.unread, found.reported.unreported, found.mongodb.misrouted) == (1, 1, 1)
+
+
+def test_ids_that_are_nowhere_to_be_read_are_missed(world, posted):
+    write_json(world.directory.load, world.load(*posted))
+    world.directory.acknowledged("relay").unlink()
+    found = compare(world.directory, world.documents, world.counters, progress=lambda _: None)
+    assert found.reported.unread == 30
+
+
+def test_an_id_that_was_reported_twice_hides_no_other(world, posted):
+    relay, direct = posted
+    found = world.reconcile([*relay[:-1], relay[0]], direct)
+    assert found.reported.repeated == 1
+    assert ("repeated", relay[0].hex(), "", "", "") in world.differences()
+    assert any(reason.startswith("1 ids were reported more than once") for reason in world.reasons(found))
+
+
+def test_everything_is_found_in_small_ranges_as_well(world, posted, monkeypatch):
+    monkeypatch.setattr(ids, "MOST", 3)
+    same_second = [b"\x69\x24\x00\x00" + bytes([0, 0, 0, 0, 0, 0, 0, number]) for number in range(20)]
+    world.store(same_second)
+    world.take_baseline()
+    del world.documents.by_id[posted[0][0]]
+    del world.documents.by_id[same_second[4]]
+    foreign(world)
+    found = world.reconcile(*posted)
+    # The run's own notes were there before this baseline, so the one that was lost has vanished as well.
+    assert verdict(found.mongodb) == (60, 59, 1, 0)
+    assert beside(found.mongodb)[2:] == (1, 2)
+
+
+def test_a_database_that_was_emptied_and_filled_again_is_noticed(world, posted):
+    world.documents.by_id.clear()
+    for _ in range(len(world.earlier) + 60):
+        foreign(world)
+    found = world.reconcile(*posted)
+    assert verdict(found.mongodb) == (60, 0, 60, 0)
+    assert beside(found.mongodb) == (0, 0, 100, 40)
+
+
+def test_a_batch_that_redis_counted_is_known_by_its_token(world):
+    direct = world.ids("0-2", 0, 20)
+    world.store(direct[:10], counted=True, batch=b"first")
+    world.store(direct[10:], counted=True, batch=b"second")
+    found = world.reconcile(direct=direct)
+    assert verdict(found.redis) == (20, 20, 0, 0)
+    assert world.reasons(found) == []
+
+
+def test_a_batch_that_redis_did_not_count_is_missing_though_another_was_counted_twice(world):
+    direct = world.ids("0-2", 0, 20)
+    world.store(direct, counted=True, batch=b"first")
+    for note_id in direct[10:]:
+        world.documents.change(note_id, batch=b"second")
+    found = world.reconcile(direct=direct)
+    assert verdict(found.redis) == (20, 10, 10, 10)
+    assert len(world.reasons(found)) == 2
+
+
+def test_texts_beyond_those_that_have_a_counter_are_looked_for_among_the_others(world):
+    direct = world.ids("0-2", 0, 20)
+    world.store(direct, counted=True)
+    courses = world.counters.by_field["curso"]
+    for text in list(courses)[3:]:
+        courses[OTHER] += courses.pop(text)
+    assert verdict(world.reconcile(direct=direct).redis) == (20, 20, 0, 0)
+    courses[OTHER] -= 1
+    assert verdict(world.reconcile(direct=direct).redis) == (20, 20, 1, 0)
+
+
+def test_a_note_that_is_gone_with_its_batchs_name_is_not_called_counted_twice(world):
+    direct = world.ids("0-2", 0, 20)
+    world.store(direct, counted=True, batch=b"first")
+    del world.documents.by_id[direct[0]]
+    found = world.reconcile(direct=direct)
+    assert verdict(found.mongodb) == (20, 19, 1, 0)
+    assert verdict(found.redis) == (20, 20, 0, 0)

@@ -1,9 +1,12 @@
 """The worker's counting: what goes into which report."""
 
+import os
+import time
+
 import pytest
 
 from loadgen.latency import decode
-from loadgen.recorder import Recorder
+from loadgen.recorder import Recorder, waited_for_a_core
 
 ID = bytes(range(12))
 
@@ -37,14 +40,13 @@ def test_acknowledged_ids_are_reported_at_once_and_once(clock):
     assert recorder.report(users=1).acknowledged == {}
 
 
-def test_the_final_report_holds_the_second_under_way_and_the_users_that_there_were(clock):
+def test_the_final_report_holds_the_second_under_way(clock):
     recorder = Recorder("run", "worker")
-    recorder.report(users=7)
     recorder.acknowledged("relay", 0.010, ID)
     recorder.final = True
-    report = recorder.report(users=0)
+    report = recorder.report(users=7)
     assert report.final
-    assert report.seconds[1000].users == 7
+    assert (report.users, report.seconds[1000].users) == (7, 7)
     assert report.requests_so_far == 1
 
 
@@ -57,3 +59,36 @@ def test_a_failure_is_counted_by_kind_and_its_note_is_of_unknown_outcome(clock):
     assert report.seconds[1000].failures == {"no route": 1}
     assert report.unknown == ID
     assert report.acknowledged == {}
+
+
+def test_what_was_counted_so_far_does_not_depend_on_the_ids_that_were_sent(clock):
+    recorder = Recorder("run", "worker")
+    for _ in range(3):
+        recorder.acknowledged("relay", 0.010, ID)
+        recorder.report(users=1)
+    recorder.failed("no route", 10.0, ID, "no answer within 10 s")
+    report = recorder.report(users=1)
+    assert report.acknowledged == {}
+    assert (report.acknowledged_so_far, report.unknown_so_far) == ({"relay": 3}, 1)
+
+
+def test_a_report_says_what_was_used_of_a_core_and_for_how_long_none_was_free(monkeypatch):
+    """Of the time since the last report, and not of the one before."""
+    waited = iter([1.0, 1.25, 1.5, 1.5])
+    monkeypatch.setattr("loadgen.recorder.waited_for_a_core", lambda: next(waited))
+    recorder = Recorder("run", "worker")
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    first, second = recorder.report(users=1), recorder.report(users=1)
+    assert 0.05 <= first.cpu_s <= first.wall_s + 0.01
+    assert second.cpu_s < 0.05
+    assert (first.waited_s, second.waited_s) == (0.25, 0.25)
+    assert recorder.report(users=1).waited_s == 0
+
+
+def test_the_kernel_says_how_long_this_process_waited_for_a_core(tmp_path, monkeypatch):
+    os.sched_yield()
+    assert waited_for_a_core() > 0
+    monkeypatch.setattr("loadgen.recorder.SCHEDSTAT", tmp_path / "none")
+    assert waited_for_a_core() == 0

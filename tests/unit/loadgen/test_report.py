@@ -2,19 +2,21 @@
 
 import csv
 import re
+from html import unescape
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
-from loadgen.charts import MOST_POINTS, Axis, Limit, Line, LogAxis, TailAxis, latency_over_time, number, over_time, thin
+from loadgen.attempted import Reported
+from loadgen.charts import Axis, Limit, Line, LogAxis, TailAxis, latency_over_time, number, over_time, thin
 from loadgen.collector import Collector
 from loadgen.figures import DatabaseSecond, RunFigures, WorkloadSecond
 from loadgen.mesh import Call, Mesh
-from loadgen.reconcile import Reconciled, Reconciliation, leave_unreconciled
+from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation, leave_unreconciled
 from loadgen.report import write_report
-from loadgen.settings import write_json
+from loadgen.settings import MOST_POINTS, write_json
 from loadgen.summary import Summary
 
 
@@ -34,11 +36,16 @@ class Page(HTMLParser):
         self.text += data
 
 
+def words_of(directory):
+    """The page's words, with a space wherever there is markup."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", directory.report.read_text())).split())
+
+
 @pytest.fixture
 def report(directory, settings, make_report, make_second):
     """A function that reports on a run of some seconds and returns its summary and its page."""
 
-    def make(seconds=12, errors=None, missing=0):
+    def make(seconds=12, errors=None, missing=0, reported=None, cpu_s=0.1, **found_in_mongodb):
         collector = Collector(settings, directory, 1000.0)
         for number_of in range(seconds):
             second = {1000 + number_of: make_second(relay=[5, 10], direct=[6, 12])}
@@ -46,11 +53,12 @@ def report(directory, settings, make_report, make_second):
             final = number_of == seconds - 1
             fields = {"seconds": second, "sent_at": now, "final": final, "requests_so_far": 4 * (number_of + 1)}
             fields["acknowledged"] = {"relay": bytes(2 * 12), "direct": bytes(2 * 12)}
-            collector.take(make_report(number_of, errors=errors or {}, **fields), now=now)
+            collector.take(make_report(number_of, errors=errors or {}, cpu_s=cpu_s, **fields), now=now)
         write_json(directory.load, collector.finish(1000.0 + seconds, 1000.0 + seconds))
         stored = 4 * seconds - missing
-        found = Reconciled(4 * seconds, stored, missing, 0, 0)
-        write_json(directory.reconciliation, Reconciliation(found, Reconciled(2 * seconds, 2 * seconds, 0, 0, 0)))
+        found = ReconciledDocuments(4 * seconds, stored, missing, 0, 0, **found_in_mongodb)
+        counted = Reconciled(2 * seconds, 2 * seconds, 0, 0, 0)
+        write_json(directory.reconciliation, Reconciliation(found, counted, reported or Reported(4 * seconds)))
         return write_report(directory), Page(directory.report.read_text())
 
     return make
@@ -86,7 +94,25 @@ def test_a_run_after_which_a_database_is_away_has_a_report_of_all_the_rest(repor
     assert "Redis did not answer for 60 s" in page.text
     assert "Lost notes" in page.text
     assert "not known" in page.text
-    assert (directory.path / "missing.csv").read_text().splitlines() == ["database,route,id"]
+    assert directory.missing.read_text().splitlines() == ["database,route,id"]
+    assert directory.differences.read_text().splitlines() == ["kind,id,field,sent,stored"]
+
+
+def test_how_near_its_limit_the_generator_was_is_on_the_page(report, directory):
+    summary, _ = report(cpu_s=0.42)
+    assert "The busiest worker used 42 % of its core in its busiest seconds, and it used 42 %" in words_of(directory)
+    assert "Worker Requests CPU Busiest 5 s Waited Pause Last report 1 48 42 % 42 % 2 % 1 ms arrived" in words_of(
+        directory
+    )
+    assert (summary.generator.busiest_cpu, summary.warnings) == (0.42, [])
+    assert "Warning" not in words_of(directory)
+
+
+def test_a_warning_stands_on_the_page_of_a_run_that_passed(report, directory):
+    summary, _ = report(cpu_s=0.87)
+    assert summary.verdict == "pass"
+    assert f"Warning: {summary.warnings[0]}" in words_of(directory)
+    assert msgspec.json.decode(directory.summary.read_bytes())["warnings"] == summary.warnings
 
 
 def test_what_a_server_sends_cannot_become_markup(report, directory):
@@ -102,10 +128,41 @@ def test_a_run_of_a_few_seconds_has_a_report(report, seconds):
     assert summary.requests == 4 * seconds
 
 
-def test_a_run_without_a_single_answer_has_a_report(report):
+def test_a_run_without_a_single_answer_has_a_report_that_meets_nothing(report, directory):
     summary, page = report(seconds=0)
     assert summary.verdict == "fail"
     assert "No note was acknowledged" in page.text
+    words = words_of(directory)
+    assert "p99 latency 250 ms – missed failure ratio 1 % – missed" in words
+    assert "p50 – p99 – Failures 0" in words
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("altered", "with other texts than sent 2 –"),
+        ("misrouted", "stored as another route's 2 –"),
+        ("appeared", "not this run's, and new 2 –"),
+        ("vanished", "there before, and gone 2 –"),
+    ],
+)
+def test_each_kind_of_difference_is_on_the_page_and_in_the_summary(report, directory, kind, row):
+    summary, page = report(**{kind: 2})
+    assert row in words_of(directory)
+    assert summary.reasons[0] in page.text
+    assert msgspec.json.decode(directory.summary.read_bytes())["reconciliation"]["mongodb"][kind] == 2
+
+
+def test_ids_that_do_not_add_up_are_on_the_page(report):
+    summary, page = report(reported=Reported(read=47, unread=1))
+    text = " ".join(page.text.split())
+    assert "The workers reported 48 ids, of which 47 were read back (1 are not there" in text
+    assert summary.verdict == "fail"
+
+
+def test_ids_that_add_up_are_on_the_page_without_a_fuss(report):
+    _, page = report()
+    assert "The workers reported 48 ids, of which 48 were read back." in " ".join(page.text.split())
 
 
 def test_the_previous_run_is_compared_with(report, directory):

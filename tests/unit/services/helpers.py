@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,12 +12,12 @@ from sanic import Sanic
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from course.app import App, create_app
+from course.fast_path import FastPath
 from course.group_commit import GroupCommit, Limits
-from course.intake import Intake
+from course.handler import Handler
 from course.metrics import Exposition, RequestMetrics, WriteMetrics
 from course.note import Note
 from course.outcome import Failure
-from course.plain_posts import PlainPosts
 
 GOOD = {"curso": "SO1", "facultad": "ingenieria", "carrera": "sistemas", "region": "NORTE"}
 BODY = json.dumps(GOOD).encode()
@@ -130,34 +130,35 @@ class Client:
 
 
 class Service:
-    """A running service: its port, its store, and what it is made of."""
+    """A running service: its port, its store, its connections, and what it is made of."""
 
-    def __init__(self, app: App, intake: Intake, store: Store, port: int) -> None:
+    def __init__(self, app: App, handler: Handler, store: Store, port: int, connections: Iterable[Any]) -> None:
         self.app = app
-        self.intake = intake
+        self.handler = handler
         self.store = store
         self.port = port
+        self.connections = connections
 
 
 @asynccontextmanager
-async def serving(limits: Limits, protocol: type[HttpProtocol] = PlainPosts, **config: Any) -> AsyncIterator[Service]:
+async def serving(limits: Limits, protocol: type[HttpProtocol] = FastPath, **config: Any) -> AsyncIterator[Service]:
     """A service on a free port of this machine, with a store of its own."""
     Sanic.test_mode = True
     store, requests, writes = Store(), RequestMetrics(), WriteMetrics()
-    intake = Intake("relay", requests)
-    app = create_app("test", Exposition(requests, writes), {"store": store.ping}, intake)
+    handler = Handler("relay", requests)
+    app = create_app("test", Exposition(requests, writes), {"store": store.ping}, handler)
     app.config.update(config)
-    intake.commit = GroupCommit(store.put, store.ping, limits, writes)
+    handler.commit = GroupCommit(store.put, store.ping, limits, writes)
     listener = socket.create_server(("127.0.0.1", 0))
     server = await app.create_server(sock=listener, return_asyncio_server=True, protocol=protocol, access_log=False)
     assert server is not None
     await server.startup()
     await server.start_serving()
     try:
-        yield Service(app, intake, store, listener.getsockname()[1])
+        yield Service(app, handler, store, listener.getsockname()[1], server.connections)
     finally:
         store.open.set()
-        await intake.commit.close()
+        await handler.commit.close()
         server.close()
         for connection in list(server.connections):
             connection.abort()

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from course.group_commit import Limits
+from course.handler import Handler
 from course.ids import id_of, new_id
-from course.intake import Intake
 from course.metrics import RequestMetrics
 from course.note import Course, Note
 from course.outcome import Failure
@@ -30,7 +30,7 @@ async def test_stored_notes_arrive_with_the_same_id_and_failed_ones_do_not() -> 
 
 
 async def test_with_forwarding_every_note_has_a_key_that_gives_its_id() -> None:
-    note = Intake("relay", RequestMetrics(), name_every_note=True).note(None, BODY)
+    note = Handler("relay", RequestMetrics(), name_every_note=True).note(None, BODY)
     assert isinstance(note, Note)
     assert note.key is not None
     assert note.id == id_of(note.key)

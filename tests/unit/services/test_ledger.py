@@ -13,7 +13,7 @@ from course import courses_pb2, courses_pb2_grpc
 from course.ids import new_id
 from course.metrics import SECONDS, Histogram, RequestMetrics, WriteMetrics
 from course.note import Course, Note
-from course.notes import Stored
+from course.notes import OTHER_NOTE, Stored
 from course.outcome import Failure, Unavailable
 from ledger.service import MAX_IN_FLIGHT, MAX_NOTES, SERVICE, Ledger, Server
 from relay.service import Ledger as Client
@@ -25,7 +25,7 @@ GOOD: dict[str, Any] = {"curso": "SO1", "facultad": "ingenieria", "carrera": "si
 class Notes:
     def __init__(self) -> None:
         self.documents: list[dict[str, Any]] = []
-        self.answer = Stored({}, [])
+        self.answer = Stored({}, {})
         self.down = False
         self.open = asyncio.Event()
         self.open.set()
@@ -43,27 +43,29 @@ class Notes:
 
 
 class Running:
-    def __init__(self, notes: Notes, channel: grpc.aio.Channel, address: str) -> None:
+    def __init__(self, notes: Notes, channel: grpc.aio.Channel, address: str, requests: RequestMetrics) -> None:
         self.notes = notes
+        self.requests = requests
         self.address = address
         self.channel = channel
         self.put = courses_pb2_grpc.LedgerStub(channel).PutCourses
 
 
-async def serving(notes: Notes) -> tuple[Server, str]:
+async def serving(notes: Notes, requests: RequestMetrics | None = None) -> tuple[Server, str]:
     """A ledger that listens, and its address."""
     address = f"127.0.0.1:{free_port()}"
-    server = Server(address, Ledger(notes, RequestMetrics(), WriteMetrics()), notes)  # type: ignore[arg-type]
+    ledger = Ledger(notes, requests or RequestMetrics(), WriteMetrics())  # type: ignore[arg-type]
+    server = Server(address, ledger, notes)  # type: ignore[arg-type]
     await server.start()
     return server, address
 
 
 @pytest.fixture
 async def running() -> AsyncIterator[Running]:
-    notes = Notes()
-    server, address = await serving(notes)
+    notes, requests = Notes(), RequestMetrics()
+    server, address = await serving(notes, requests)
     async with grpc.aio.insecure_channel(address) as channel:
-        yield Running(notes, channel, address)
+        yield Running(notes, channel, address, requests)
     notes.open.set()
     await server.stop()
 
@@ -86,21 +88,47 @@ async def test_a_good_batch_is_stored_and_its_answer_is_empty(running: Running) 
 
 
 async def test_a_bad_note_is_named_and_not_stored_and_the_others_are(running: Running) -> None:
-    bad = [GOOD | {"curso": ""}, GOOD | {"region": "x" * 129}, GOOD | {"id": b"short"}]
-    answer = await running.put(batch(bad[0], GOOD, bad[1], GOOD, bad[2]))
-    assert [failure.index for failure in answer.failures] == [0, 2, 4]
+    bad = [GOOD | {"curso": ""}, GOOD | {"region": "x" * 129}, GOOD | {"id": b"short"}, GOOD | {"carrera": " \n"}]
+    answer = await running.put(batch(bad[0], GOOD, bad[1], GOOD, bad[2], bad[3]))
+    assert [failure.index for failure in answer.failures] == [0, 2, 4, 5]
     assert {failure.reason for failure in answer.failures} == {courses_pb2.Failure.REASON_INVALID}
     assert "curso" in answer.failures[0].message
     assert len(running.notes.documents) == 2
 
 
 async def test_what_the_database_refuses_is_named_by_its_place_in_the_request(running: Running) -> None:
-    running.notes.answer = Stored({1: Failure(503, "refused")}, [0])
+    running.notes.answer = Stored({1: Failure(503, "refused")}, {0: {}})
     answer = await running.put(batch(GOOD | {"curso": ""}, GOOD, GOOD))
     assert [(failure.index, failure.reason) for failure in answer.failures] == [
         (0, courses_pb2.Failure.REASON_INVALID),
         (2, courses_pb2.Failure.REASON_REFUSED),
     ]
+
+
+async def test_a_note_under_whose_id_is_another_is_a_conflict_and_for_the_relays_client_a_422(running: Running) -> None:
+    running.notes.answer = Stored({1: OTHER_NOTE}, {})
+    answer = await running.put(batch(GOOD, GOOD))
+    (failure,) = answer.failures
+    assert (failure.index, failure.reason) == (1, courses_pb2.Failure.REASON_CONFLICT)
+    client = Client(running.address, Histogram(SECONDS))
+    assert await client.put([Note(new_id(), Course(**GOOD))] * 2) == {1: OTHER_NOTE}
+    await client.close()
+
+
+async def test_a_batch_that_ends_by_its_deadline_or_is_cancelled_is_not_counted_as_ok(running: Running) -> None:
+    running.notes.open.clear()
+    assert await code_of(running.put(batch(GOOD), timeout=0.3)) is grpc.StatusCode.DEADLINE_EXCEEDED
+    call = running.put(batch(GOOD))
+    await asyncio.sleep(0.3)
+    call.cancel()
+    await asyncio.sleep(0.5)
+    assert running.requests.by_status == {"DEADLINE_EXCEEDED": 1, "CANCELLED": 1}
+
+
+async def test_a_batch_that_fails_in_a_way_nobody_foresaw_is_not_counted_as_ok(running: Running) -> None:
+    running.notes.put = None  # type: ignore[assignment,method-assign]
+    assert await code_of(running.put(batch(GOOD))) is grpc.StatusCode.UNKNOWN
+    assert running.requests.by_status == {"UNKNOWN": 1}
 
 
 async def test_an_empty_batch_is_fine(running: Running) -> None:

@@ -55,6 +55,34 @@ def test_json_that_is_no_object_is_refused(body: bytes) -> None:
     assert why_not(body).error == "the body must be a JSON object"
 
 
+@pytest.mark.parametrize("blank", [" ", "\t\n", "\u00a0", "\u2003\u2028", "\u3000"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_of_nothing_but_white_space_is_refused_and_named(field: str, blank: str) -> None:
+    assert why_not(json.dumps(GOOD | {field: blank}).encode()).fields == {field: "must not be nothing but white space"}
+    assert why_not(json.dumps(GOOD | {field: blank}, ensure_ascii=False).encode()).fields.keys() == {field}
+
+
+@pytest.mark.parametrize("text", [" a ", "\u200b", "\ufeff", "\0"])
+def test_white_space_around_a_text_and_what_unicode_does_not_call_white_space_is_taken(text: str) -> None:
+    assert parse(json.dumps(GOOD | {"curso": text}).encode()).curso == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [
+        ("utf-8", "UTF-8"),
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "UTF-16"),
+        ("utf-32-le", "UTF-32"),
+        ("utf-32-be", "UTF-32"),
+    ],
+)
+def test_a_byte_order_mark_is_called_by_its_name(encoding: str, mark: str) -> None:
+    bad = why_not(("\ufeff" + json.dumps(GOOD)).encode(encoding))
+    assert bad.error == f"the body begins with a byte order mark ({mark}): send JSON in UTF-8 without one"
+    assert bad.fields == {}
+
+
 def test_half_a_surrogate_pair_is_refused_and_its_field_named() -> None:
     assert set(why_not(json.dumps(GOOD | {"curso": "a\ud800b"}).encode()).fields) == {"curso"}
 

@@ -17,8 +17,8 @@ TOO_SLOW = Failure(408, "the body did not arrive in time")
 WRONG_TYPE = Failure(415, f"the Content-Type must be {JSON}, in UTF-8")
 
 
-class Intake:
-    """The door of one route: turns requests into notes for its group commit."""
+class Handler:
+    """The handler of one route: turns requests into notes for its group commit."""
 
     def __init__(self, route: str, metrics: RequestMetrics, *, name_every_note: bool = False) -> None:
         self.route = route

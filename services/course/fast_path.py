@@ -1,14 +1,16 @@
-"""The short way for the one request that comes by the thousand: a whole, plain `POST /course` in one piece.
+"""The fast path for the one request that comes by the thousand: a plain `POST /course`.
 
 Sanic reads HTTP in Python and gives each request a task, a request and a response object: more work than storing the
-note. So this protocol first shows what arrives to llhttp (C). If that is nothing but complete, ordinary `POST /course`
-requests, they go straight to the group commit and are answered when it is done. Anything else, be it another path,
-a request in several pieces, chunked, `Expect`, HTTP/1.0, `Connection: close` or malformed, goes untouched to
-Sanic, whose handler applies the same rules (`Intake`). The choice is made for a received piece as a whole, before
-anything in it is acted on, and answers keep the order of the requests.
+note. So this protocol first shows what arrives to llhttp (C), in whatever pieces it comes. Ordinary `POST /course`
+requests go straight to the group commit and are answered when it is done. Anything else, be it another path, chunked,
+`Expect`, HTTP/1.0, `Connection: close`, malformed or long, goes untouched to Sanic, from its first byte on; there a
+handler applies the same rules (`Handler`). Nothing in a piece is acted on before all of it is read, and answers keep
+the order of the requests.
 """
 
+from asyncio import TimerHandle
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -16,16 +18,26 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from sanic.http import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from course.intake import JSON, PATH, WRONG_TYPE, Intake, failure_body, is_json
+from course.handler import JSON, PATH, TOO_SLOW, WRONG_TYPE, Handler, failure_body, is_json
 from course.outcome import Failure
 
 _START = f"POST {PATH} HTTP/1.1\r\n".encode()
 _PATH = PATH.encode()
 _JSON = JSON.encode()
-_MAX_PIECE = 8192  # Sanic's own limit for headers, so both ways agree on what is too long
+_BLANK_LINE = b"\r\n\r\n"
+_NOT_PLAIN = b"\0"
+_MAX_UNREAD = 8192  # Sanic's own limit for headers, so both ways agree on what is too long
+_MAX_DIGITS = 4  # of a Content-Length: a longer body is Sanic's, which may refuse it before it comes
+_NO_REQUEST = Failure(408, "Request Timeout")  # as Sanic says it
 _MAX_UNANSWERED = 256  # requests a client may send ahead of their answers
 _ODD = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer"))
-_REASONS = {400: b"Bad Request", 415: b"Unsupported Media Type", 503: b"Service Unavailable"}
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    415: b"Unsupported Media Type",
+    422: b"Unprocessable Entity",
+    503: b"Service Unavailable",
+}
 
 
 class PlainRequest:
@@ -40,41 +52,62 @@ class PlainRequest:
 
 
 class Reader:
-    """Reads received pieces; holds a connection's parser, which is always between two requests."""
+    """Reads what a connection receives, in whatever pieces it comes."""
 
-    __slots__ = ("_found", "_parser", "_plain", "_request")
+    __slots__ = ("_found", "_parser", "_plain", "_request", "_url", "headers_read", "unread")
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
         self._parser = HttpRequestParser(self)
-        self._request = PlainRequest()
+        self._request = _BETWEEN
+        self._plain = True
+        self._url = b""
+        self.headers_read = False  # of the request that has begun
+        self.unread = b""  # what has come of it
 
     def read(self, piece: bytes) -> list[PlainRequest] | None:
-        """The requests a piece consists of; None if it holds anything but whole, plain `POST /course` requests."""
-        if len(piece) > _MAX_PIECE or not piece.startswith(_START):
+        """The requests that have come whole with this piece, each a plain `POST /course`; the rest stays in `unread`.
+
+        None if there is anything else, which leaves all of it, from the first of these requests on, in `unread`: it is
+        to be taken before more is read.
+        """
+        data = self.unread + piece if self.unread else piece
+        found = self._read(piece, data)
+        if found is None:
+            self.unread = data
+        return found
+
+    def _read(self, piece: bytes, data: bytes) -> list[PlainRequest] | None:
+        if len(data) > _MAX_UNREAD or not _may_be_plain(data):
             return None
-        self._found: list[PlainRequest] = []
-        self._plain = True
-        self._request = PlainRequest()
+        self._found = found = list[PlainRequest]()
         try:
             self._parser.feed_data(piece)
         except (HttpParserError, HttpParserUpgrade):
-            self._plain = False
-        if self._plain and self._request is _BETWEEN and self._found:
-            return self._found
+            return None
+        rest = b"" if self._request is _BETWEEN else _after(data, found)
+        if not self._plain or not _may_be_plain(rest):
+            return None
+        self.unread = rest
+        return found
+
+    def take_unread(self) -> bytes:
+        """Hands over what no request was read from, and begins anew."""
+        unread = self.unread
         self._reset()
-        return None
+        return unread
 
     # What the parser calls, in this order.
 
     def on_message_begin(self) -> None:
         self._request = PlainRequest()
+        self._url = b""
+        self.headers_read = False
 
     def on_url(self, url: bytes) -> None:
-        if url != _PATH:
-            self._plain = False
+        self._url += url  # in parts, where it was cut
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -87,9 +120,12 @@ class Reader:
             request.key = value
         elif name in _ODD or (name == b"connection" and value.lower() != b"keep-alive"):
             self._plain = False
+        elif name == b"content-length" and len(value) > _MAX_DIGITS:
+            self._plain = False  # refused by Sanic, without waiting for it
 
     def on_headers_complete(self) -> None:
-        if self._parser.get_method() != b"POST" or self._parser.get_http_version() != "1.1":
+        self.headers_read = True
+        if self._url != _PATH or self._parser.get_method() != b"POST" or self._parser.get_http_version() != "1.1":
             self._plain = False
 
     def on_body(self, body: bytes) -> None:
@@ -103,12 +139,30 @@ class Reader:
 _BETWEEN = PlainRequest()
 
 
+def _may_be_plain(data: bytes) -> bool:
+    """Whether these are the first bytes of a plain request, as far as they go."""
+    return data.startswith(_START) or (len(data) < len(_START) and _START.startswith(data))
+
+
+def _after(data: bytes, requests: Sequence[PlainRequest]) -> bytes:
+    """What comes behind some requests, with which these data begin."""
+    end = 0
+    for request in requests:
+        if not data.startswith(_START, end):
+            return _NOT_PLAIN
+        headers_end = data.find(_BLANK_LINE, end)
+        if headers_end < 0:
+            return _NOT_PLAIN
+        end = headers_end + len(_BLANK_LINE) + len(request.body)
+    return data[end:]
+
+
 class Answer:
     """The place of one request in its connection's order of answers."""
 
     __slots__ = ("data", "note_id", "protocol", "started")
 
-    def __init__(self, protocol: "PlainPosts", started: float) -> None:
+    def __init__(self, protocol: "FastPath", started: float) -> None:
         self.protocol = protocol
         self.started = started
         self.note_id = b""
@@ -117,7 +171,7 @@ class Answer:
     def done(self, failure: Failure | None) -> None:
         """Writes the answer as soon as every earlier one of the connection is written."""
         protocol = self.protocol
-        metrics = protocol.intake.metrics
+        metrics = protocol.handler.metrics
         metrics.seconds.observe(monotonic() - self.started)
         if failure is None:
             metrics.by_status["201"] += 1
@@ -128,35 +182,74 @@ class Answer:
         protocol.send_ready()
 
 
-class PlainPosts(HttpProtocol):
-    """Sanic's HTTP protocol, with the short way in front."""
+class FastPath(HttpProtocol):
+    """Sanic's HTTP protocol, with the fast path in front."""
 
-    __slots__ = ("_answers", "_held", "_last", "_reader", "_stored", "intake")
+    __slots__ = ("_answers", "_begun", "_held", "_last", "_reader", "_timer", "handler")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._http = None  # Sanic sets it when its task first runs, which may be after the first bytes
-        self.intake: Intake = self.app.ctx.intake
+        self.handler: Handler = self.app.ctx.handler
         self._reader = Reader()
         self._answers: deque[Answer] = deque()
         self._held: bytes | None = None  # a piece that must wait until what came before it is answered
         self._last = False  # close once everything is answered
+        self._begun = 0.0  # when the request began that has not come whole
+        self._timer: TimerHandle | None = None  # for a request that never ends
 
     def data_received(self, data: bytes) -> None:
-        """Takes the short way if the piece allows it and Sanic is not in the middle of something."""
+        """Takes the fast path where it can, unless Sanic is in the middle of something."""
         if self._held is not None:
             self._held += data
-            return
-        requests = self._reader.read(data) if self._sanic_is_idle() else None
-        if requests is not None and len(self._answers) < _MAX_UNANSWERED:
-            self._time = now = monotonic()
-            for request in requests:
-                self._take(request, now)
-        elif self._answers:
-            self._held = data
-            self._pause_reading()
-        else:
+        elif not self._sanic_is_idle():
             super().data_received(data)
+        elif len(self._answers) >= _MAX_UNANSWERED:
+            self._hold(data)
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        is_new = not reader.unread
+        requests = reader.read(data)
+        self._time = now = monotonic()
+        if requests is None:
+            data = reader.take_unread()
+            if self._answers:
+                self._hold(data)
+            else:
+                super().data_received(data)
+            return
+        for request in requests:
+            self._take(request, now)
+        if reader.unread:
+            if is_new or requests:
+                self._begun = now
+            if self._timer is None:
+                self._timer = self.loop.call_later(self.request_timeout, self._check_time)
+
+    def _hold(self, data: bytes) -> None:
+        self._held = data
+        self._pause_reading()
+
+    def _check_time(self) -> None:
+        """Gives up a request that has not come whole in its time."""
+        self._timer = None
+        reader = self._reader
+        if not reader.unread:
+            return
+        left = self._begun + self.request_timeout - monotonic()
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._check_time)
+            return
+        failure = TOO_SLOW if reader.headers_read else _NO_REQUEST
+        reader.take_unread()
+        self._pause_reading()
+        self._last = True
+        answer = Answer(self, self._begun)
+        self._answers.append(answer)
+        answer.done(failure)
 
     def _sanic_is_idle(self) -> bool:
         http = self._http
@@ -174,10 +267,10 @@ class PlainPosts(HttpProtocol):
         outcome: Any = WRONG_TYPE
         if request.content_type == _JSON or is_json((request.content_type or b"").decode("latin-1")):
             key = request.key
-            outcome = self.intake.note(None if key is None else key.decode("latin-1"), request.body)
+            outcome = self.handler.note(None if key is None else key.decode("latin-1"), request.body)
         if not isinstance(outcome, Failure):
             answer.note_id = outcome.id
-            outcome = self.intake.commit.submit(outcome, answer.done)
+            outcome = self.handler.commit.submit(outcome, answer.done)
         if outcome is not None:
             answer.done(outcome)
 
@@ -191,7 +284,7 @@ class PlainPosts(HttpProtocol):
             return
         self.transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
         if not answers:
-            if self._last:
+            if self._last and not self._reader.unread:
                 self.close()
             elif self._held is not None:
                 held, self._held = self._held, None
@@ -200,7 +293,7 @@ class PlainPosts(HttpProtocol):
 
     def stored(self, note_id: bytes) -> bytes:
         """The whole HTTP answer for a stored note."""
-        body = self.intake.stored_body(note_id)
+        body = self.handler.stored_body(note_id)
         return self._response(b"201 Created", b"", body)
 
     def failed(self, failure: Failure) -> bytes:
@@ -213,26 +306,30 @@ class PlainPosts(HttpProtocol):
         return (
             b"HTTP/1.1 %b\r\nX-Route: %b\r\n%bcontent-length: %d\r\nconnection: %b\r\n"
             b"content-type: application/json\r\n\r\n%b"
-        ) % (status, self.intake.route_header, headers, len(body), b"close" if self._last else b"keep-alive", body)
+        ) % (status, self.handler.route_header, headers, len(body), b"close" if self._last else b"keep-alive", body)
 
     # The connection's life, beside what Sanic does.
 
     def close_if_idle(self) -> bool:
         """At shutdown: closes now, or as soon as what is under way is answered."""
-        if self._answers:
+        if self._answers or self._reader.unread:
             self._last = True
             return False
         return super().close_if_idle()
 
     def eof_received(self) -> bool:
-        """A client that has finished sending still gets the answers of the short way; Sanic's own are cut off."""
+        """A client that has finished sending still gets the answers of the fast path; Sanic's own are cut off."""
         self._last = True
+        self._reader.take_unread()
         return bool(self._answers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: its notes are stored all the same, its answers dropped."""
         self._answers.clear()
         self._held = None
+        self._reader.take_unread()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
     def pause_writing(self) -> None:

@@ -1,4 +1,4 @@
-"""The short way for plain requests, and that it and Sanic's ordinary way keep the same contract."""
+"""The fast path for plain requests, and that it and Sanic's ordinary way keep the same contract."""
 
 import asyncio
 import json
@@ -6,10 +6,11 @@ import json
 import pytest
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from course.fast_path import FastPath, Reader
 from course.group_commit import Limits
 from course.ids import id_of
+from course.notes import OTHER_NOTE
 from course.outcome import Failure, Unavailable
-from course.plain_posts import PlainPosts, Reader
 from unit.services.helpers import BODY, GOOD, Client, post, serving
 
 QUICK = Limits(deadline_s=3, retry_pause_s=0.01, probe_pause_s=0.05)
@@ -25,6 +26,8 @@ CASES = {
     "a list": post(b"[]"),
     "missing": post(b'{"curso": "SO1"}'),
     "several bad": post(json.dumps(GOOD | {"curso": "", "region": 5, "carrera": "x" * 129, "otro": 1}).encode()),
+    "white space": post(json.dumps(GOOD | {"curso": " \u3000"}).encode()),
+    "byte order mark": post(b"\xef\xbb\xbf" + BODY),
     "null": post(json.dumps(GOOD | {"curso": None}).encode()),
     "twice": post(b'{"curso":"a",' + BODY[1:]),
     "escaped quotes": post(json.dumps(GOOD | {"curso": 'a "b" c'}).encode()),
@@ -62,7 +65,7 @@ STATUS = {
 @pytest.mark.parametrize("name", CASES)
 async def test_both_ways_give_the_same_answer(name: str) -> None:
     answers = []
-    for protocol in (PlainPosts, HttpProtocol):
+    for protocol in (FastPath, HttpProtocol):
         async with serving(QUICK, protocol) as service:
             client = await Client.connect(service.port)
             answer = await client.ask(CASES[name])
@@ -88,33 +91,81 @@ def test_whole_plain_requests_are_read_in_their_order() -> None:
         assert [(request.key, request.body) for request in found] == [(b"1", BODY), (None, b"x")]
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        post()[:-1],
-        post()[:30],
-        post() + b"POST /cou",
-        post() + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
-        post(path="/course?x=1"),
-        post(path="/courses"),
-        post(BODY, "Connection: close"),
-        post(BODY, "Expect: 100-continue"),
-        post(BODY, "Upgrade: websocket", "Connection: Upgrade"),
-        post().replace(b"Content-Length: ", b"Content-Length: +"),
-        post(BODY, f"Content-Length: {len(BODY)}"),
-        post(BODY, "Transfer-Encoding: chunked"),
-        post(BODY, " folded: header"),
-        post().replace(b"HTTP/1.1", b"HTTP/1.0"),
-        post().replace(b"POST", b"GET"),
-        post(BODY, "X: " + "y" * 9000),
-        b"\x16\x03\x01",
-        b"",
-    ],
-)
+NOT_PLAIN = [
+    post() + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    post(path="/course?x=1"),
+    post(path="/courses"),
+    post(BODY, "Connection: close"),
+    post(BODY, "Expect: 100-continue"),
+    post(BODY, "Upgrade: websocket", "Connection: Upgrade"),
+    post().replace(b"Content-Length: ", b"Content-Length: +"),
+    post(BODY, f"Content-Length: {len(BODY)}"),
+    post(BODY, "Transfer-Encoding: chunked"),
+    post(BODY, " folded: header"),
+    post().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    post().replace(b"POST", b"GET"),
+    post(BODY, "X: " + "y" * 9000),
+    b"\x16\x03\x01",
+]
+
+
+@pytest.mark.parametrize("piece", NOT_PLAIN)
 def test_anything_else_is_left_to_sanic_and_the_reader_stays_usable(piece: bytes) -> None:
     reader = Reader()
     assert reader.read(piece) is None
+    assert reader.take_unread() == piece
     assert reader.read(post()) is not None
+
+
+@pytest.mark.parametrize("piece", NOT_PLAIN)
+def test_anything_else_is_left_to_sanic_whole_however_it_is_cut(piece: bytes) -> None:
+    for cut in range(1, len(piece)):
+        reader = Reader()
+        first = reader.read(piece[:cut])
+        assert not first or piece.startswith(post()), "nothing is acted on but what is plain"
+        if first is not None:
+            assert reader.read(piece[cut:]) is None
+            assert reader.take_unread() == piece[len(post()) * len(first) :]
+        else:
+            assert reader.take_unread() == piece[:cut]
+        assert reader.read(post()) is not None
+
+
+WHOLE = post(BODY, "Idempotency-Key: 1")
+GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", range(1, len(WHOLE)))
+def test_a_plain_request_is_read_wherever_it_is_cut(cut: int) -> None:
+    reader = Reader()
+    for before, behind in ((b"", b""), (WHOLE, b""), (b"", WHOLE), (2 * WHOLE, WHOLE)):
+        first, second = reader.read(before + WHOLE[:cut]), reader.read(WHOLE[cut:] + behind)
+        assert first is not None
+        assert second is not None
+        assert (len(first), len(second)) == (len(before) // len(WHOLE), 1 + len(behind) // len(WHOLE))
+        assert {(request.key, request.body) for request in first + second} == {(b"1", BODY)}
+        assert reader.unread == b""
+
+
+def test_a_plain_request_is_read_byte_by_byte() -> None:
+    reader = Reader()
+    for _ in range(2):
+        found = [reader.read(WHOLE[at : at + 1]) for at in range(len(WHOLE))]
+        assert found[:-1] == [[]] * (len(WHOLE) - 1)
+        assert found[-1] is not None
+        assert [(request.key, request.body) for request in found[-1]] == [(b"1", BODY)]
+
+
+def test_what_is_unread_never_grows_beyond_what_sanic_takes() -> None:
+    reader = Reader()
+    head = post(BODY, "X: " + "y" * 9000)
+    kept = 0
+    for at in range(0, len(head), 100):
+        if reader.read(head[at : at + 100]) is None:
+            break
+        kept = len(reader.unread)
+    assert kept <= 8192
+    assert head.startswith(reader.take_unread())
 
 
 async def test_a_request_in_many_pieces_is_stored() -> None:
@@ -125,6 +176,66 @@ async def test_a_request_in_many_pieces_is_stored() -> None:
             assert (await client.ask(request[:cut], request[cut:])).status == 201
         assert (await client.ask(*(request[at : at + 20] for at in range(0, len(request), 20)))).status == 201
         assert len(service.store.notes) == 5
+
+
+@pytest.fixture
+def left_to_sanic(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What Sanic's own protocol is given."""
+    given: list[bytes] = []
+    receive = HttpProtocol.data_received
+
+    def data_received(self: HttpProtocol, data: bytes) -> None:
+        given.append(data)
+        receive(self, data)
+
+    monkeypatch.setattr(HttpProtocol, "data_received", data_received)
+    return given
+
+
+async def test_a_plain_request_in_pieces_takes_the_fast_path(left_to_sanic: list[bytes]) -> None:
+    async with serving(QUICK) as service:
+        client = await Client.connect(service.port)
+        assert (await client.ask(GET)).status == 200
+        left_to_sanic.clear()
+        for pieces in (
+            (WHOLE[: -len(BODY)], BODY),
+            (WHOLE[:40], WHOLE[40:-5], WHOLE[-5:]),
+            [WHOLE[at : at + 12] for at in range(0, len(WHOLE), 12)],
+        ):
+            assert (await client.ask(*pieces)).status == 201
+        await client.send(3 * post() + post()[:50], post()[50:] + post()[:-1], post()[-1:])
+        assert [answer.status for answer in await client.answers(5)] == [201] * 5
+        assert left_to_sanic == []
+
+
+async def test_what_turns_out_to_be_no_plain_request_goes_to_sanic_whole(left_to_sanic: list[bytes]) -> None:
+    async with serving(QUICK) as service:
+        client = await Client.connect(service.port)
+        assert (await client.ask(GET)).status == 200
+        left_to_sanic.clear()
+        service.store.open.clear()
+        chunked = post(BODY, "Transfer-Encoding: chunked").replace(b"Content-Length", b"X-Length")
+        chunked = chunked[: -len(BODY)] + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+        await client.send(post() + chunked[:45], chunked[45:], post())
+        await asyncio.sleep(0.05)
+        assert left_to_sanic == [], "what came before it is answered first"
+        service.store.open.set()
+        assert [answer.status for answer in await client.answers(3)] == [201] * 3
+        assert b"".join(left_to_sanic) == chunked + post()
+
+
+async def test_a_request_that_has_begun_is_answered_before_its_connection_is_closed() -> None:
+    async with serving(QUICK) as service:
+        client = await Client.connect(service.port)
+        assert (await client.ask(GET)).status == 200
+        await client.send(post() + post()[:-5])
+        assert (await client.answers(1))[0].status == 201
+        (connection,) = service.connections
+        assert not connection.close_if_idle()
+        await client.send(post()[-5:])
+        answer = (await client.answers(1))[0]
+        assert (answer.status, answer.headers["connection"]) == (201, "close")
+        assert await client.is_closed()
 
 
 async def test_a_chunked_body_is_stored() -> None:
@@ -290,7 +401,7 @@ async def test_a_full_queue_is_an_immediate_503() -> None:
         await client.send(*[post()] * 2)
         await client.send(post() * 4)
         await asyncio.sleep(0.05)
-        assert service.intake.metrics.by_status["503"] >= 2
+        assert service.handler.metrics.by_status["503"] >= 2
         service.store.open.set()
         assert sorted(answer.status for answer in await client.answers(6)) == [201, 201, 201, 503, 503, 503]
 
@@ -331,3 +442,12 @@ async def test_an_idle_connection_is_closed_after_a_while_but_not_a_busy_one() -
             assert (await busy.ask(post())).status == 201
             await asyncio.sleep(0.1)
         assert await idle.is_closed()
+
+
+async def test_a_note_in_conflict_gets_its_422_both_ways() -> None:
+    for protocol in (FastPath, HttpProtocol):
+        async with serving(QUICK, protocol) as service:
+            service.store.refuse = {0: OTHER_NOTE}
+            client = await Client.connect(service.port)
+            answer = await client.ask(post())
+            assert (answer.status, answer.json) == (422, {"error": OTHER_NOTE.error, "fields": {}})
