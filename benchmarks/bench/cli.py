@@ -1,4 +1,4 @@
-"""The command line: measures courseload's two routes beside the exercise's design in Go and a Sanic floor."""
+"""The command line: measures courseload's routes beside the same contract in Go, and a Sanic floor."""
 
 import argparse
 import json
@@ -6,60 +6,107 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from . import peers, podman, product, report
-from .contestants import Contestant, contestants, helper
-from .measure import ContestantError, Load, Measurement, measure
+from . import ingress, peers, podman, product, report
+from .contestants import Contestant, databases_of, floor, helper, ours, rivals
+from .measure import PLACES, Cell, ContestantError, Ingress, Measurement, check_contract, measure
+from .rounds import rotated
+from .wrk import Load
 
-NAMES = ("relay", "peer-relay", "direct", "peer-direct", "floor")
+# In the order of the table.
+NAMES = (
+    *("relay", "direct", "both"),
+    *("go-relay", "go-direct", "plain-relay", "plain-direct"),
+    "floor",
+)
 # What can go wrong without the benchmark being wrong: told in a sentence, without a traceback.
-EXPECTED = (product.NotSetUp, podman.PodmanError, ContestantError, subprocess.CalledProcessError)
+EXPECTED = (
+    product.NotSetUp,
+    podman.PodmanError,
+    peers.CannotBuildError,
+    ingress.NotRenderedError,
+    ContestantError,
+    subprocess.CalledProcessError,
+)
 
 
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant is measured (3)")
-    parser.add_argument("--seconds", type=int, default=8, help="how long each measurement takes (8)")
-    parser.add_argument("--warm-up", type=int, default=2, help="seconds of load before it, not counted (2)")
-    parser.add_argument("--connections", type=int, default=64, help="connections wrk keeps open (64)")
+    parser.add_argument("--seconds", type=int, default=4, help="how long each measurement takes (4)")
+    parser.add_argument("--warm-up", type=int, default=1, help="seconds of load before it, not counted (1)")
+    parser.add_argument(
+        "--connections", type=int, nargs="+", default=[64, 256], help="connections wrk keeps open, one after the other"
+    )
+    parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES, help="measure only there")
     parser.add_argument("--keys", action="store_true", help="send a fresh Idempotency-Key with each request")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="measure only these")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args()
 
 
-def rotated(field: Sequence[Contestant], places: int) -> list[Contestant]:
-    """The same contestants, each round starting with another."""
-    places %= len(field)
-    return [*field[places:], *field[:places]]
+def contestants(wanted: Sequence[str], direct: product.Service) -> tuple[list[Contestant], list[str]]:
+    """Those who are wanted, and for each who cannot be measured here, why."""
+    databases = databases_of(direct)
+    field = [*ours(product.service("relay"), product.service("ledger"), direct), floor(direct.image)]
+    left_out = []
+    kinds: list[tuple[str, str, str, Callable[[], str]]] = [
+        ("go", "in Go with group commit", "", peers.go_image),
+        ("plain", "in Go, a write a request", "plain-", peers.go_image),
+    ]
+    for kind, what, prefix, image in kinds:
+        if not any(name.startswith(f"{kind}-") for name in wanted):
+            continue
+        try:
+            field += rivals(kind, what, image(), prefix, databases)
+        except peers.CannotBuildError as problem:
+            left_out.append(f"{kind}: {problem}")
+            print(left_out[-1], file=sys.stderr)
+    return sorted((c for c in field if c.name in wanted), key=lambda c: NAMES.index(c.name)), left_out
 
 
-def play(field: Sequence[Contestant], load: Load, rounds: int) -> dict[str, list[Measurement]]:
+def play(
+    field: Sequence[Contestant], ingresses: dict[str, Ingress], chosen: argparse.Namespace
+) -> dict[Cell, list[Measurement]]:
     """Measure everyone once a round, telling how it goes on standard error."""
-    measured: dict[str, list[Measurement]] = {contestant.name: [] for contestant in field}
-    for number in range(rounds):
+    load = Load(chosen.seconds, chosen.warm_up, chosen.keys)
+    cells = [Cell(c.name, place, number) for c in field for place in chosen.places for number in chosen.connections]
+    measured: dict[Cell, list[Measurement]] = {cell: [] for cell in cells}
+    for contestant in field:
+        check_contract(contestant)
+        print(f"{contestant.name:<12} keeps the contract", file=sys.stderr)
+    for number in range(chosen.rounds):
         for contestant in rotated(field, number):
-            found = measure(contestant, load)
-            measured[contestant.name].append(found)
-            rate = f"{found.writes_per_s:10,.0f}/s  p99 {found.p99_ms:7.1f} ms"
-            print(f"round {number + 1} of {rounds}  {contestant.name:<12}{rate}", file=sys.stderr)
+            found = measure(contestant, ingresses[contestant.name], chosen.places, chosen.connections, load)
+            for cell, measurement in found.items():
+                measured[cell].append(measurement)
+                told(f"round {number + 1} of {chosen.rounds}", cell, measurement)
     return measured
+
+
+def told(when: str, cell: Cell, found: Measurement) -> None:
+    """One line on how it goes."""
+    who = f"{cell.contestant:<12} {cell.place:<8}{cell.connections:>5}"
+    rate = f"{found.writes_per_s:10,.0f}/s  p99 {found.p99_ms:7.1f} ms  {found.cpu_total_us:6,.0f} us of CPU a note"
+    print(f"{when}  {who}{rate}", file=sys.stderr)
 
 
 def benchmark(chosen: argparse.Namespace) -> dict[str, object]:
     """Measure, and leave no container and no data behind, whatever happens meanwhile."""
-    relay, ledger, direct = (product.service(name) for name in ("relay", "ledger", "direct"))
-    field = [c for c in contestants(relay, ledger, direct, peers.image()) if c.name in chosen.only]
+    direct = product.service("direct")
+    field, left_out = contestants(chosen.only, direct)
+    if not field:
+        raise ContestantError("nobody is left to measure")
+    ingresses = ingress.render(field)
     podman.remove_all()  # left by a run that was killed
     try:
         podman.start(helper(direct))
-        load = Load(chosen.connections, chosen.seconds, chosen.warm_up, chosen.keys)
-        rounds = play(field, load, chosen.rounds)
+        rounds = play(field, ingresses, chosen)
     finally:
         podman.remove_all()
-    return report.as_json(rounds, vars(chosen))
+    return report.as_json(rounds, vars(chosen), left_out)
 
 
 def main() -> int:

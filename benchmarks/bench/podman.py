@@ -3,7 +3,7 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,13 +26,14 @@ class PodmanError(RuntimeError):
 
 @dataclass(frozen=True)
 class Part:
-    """One container of a contestant: what it runs, and the environment it runs with."""
+    """One container: what it runs, the environment it runs with, and as whose its CPU time counts."""
 
     name: str
     image: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[str, ...] = ()
+    group: str = "route"
 
 
 def podman(*arguments: str) -> str:
@@ -83,11 +84,21 @@ def logs(name: str) -> str:
 
 
 def remove(names: Sequence[str]) -> None:
-    """Remove containers at once, running or not, there or not."""
-    if names:
-        podman("rm", "--force", "--ignore", "--time=0", *names)
+    """Remove containers of the benchmark at once, running or not, there or not; others' of the same names stay."""
+    _remove(identity for identity, name in _ours() if name in names)
 
 
 def remove_all() -> None:
     """Remove every container any run of the benchmark has left."""
-    remove(podman("ps", "--all", "--quiet", f"--filter=label={LABEL}").split())
+    _remove(identity for identity, _ in _ours())
+
+
+def _ours() -> list[tuple[str, str]]:
+    """The id and the name of every container of the benchmark."""
+    lines = podman("ps", "--all", f"--filter=label={LABEL}", "--format={{.ID}} {{.Names}}").splitlines()
+    return [(identity, name) for identity, _, name in (line.partition(" ") for line in lines)]
+
+
+def _remove(identities: Iterable[str]) -> None:
+    if found := list(identities):
+        podman("rm", "--force", "--ignore", "--time=0", *found)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
-# The databases run in the product's own pods: known by their process names, whatever runs them.
+# The databases run in the product's own pods: known by their process names, whatever runs them. FerretDB on PostgreSQL
+# takes MongoDB's place, so the two count as it.
 DATABASES = {
-    "ferretdb": "FerretDB",
+    "ferretdb": "MongoDB",
     "mongod": "MongoDB",
-    "postgres": "PostgreSQL",
+    "postgres": "MongoDB",
     "redis-server": "Redis",
 }
 
@@ -34,13 +35,13 @@ def namespace(pid: int) -> str:
         return ""
 
 
-def cpu_by_part(parts: Mapping[str, int]) -> dict[str, float]:
-    """CPU seconds so far of each part (a name and its first process) and of each database.
+def cpu_by_group(groups: Mapping[int, str]) -> dict[str, float]:
+    """CPU seconds so far of each group of containers (by their first process) and of each database.
 
-    Finished children count through their parent, so that the sum of a part never goes back.
+    Finished children count through their parent, so that the sum of a group never goes back.
     """
-    namespaces = {namespace(pid): name for name, pid in parts.items()}
-    used = dict.fromkeys(parts, 0.0)
+    namespaces = {namespace(pid): group for pid, group in groups.items()}
+    used = dict.fromkeys(groups.values(), 0.0)
     for pid in processes():
         try:
             name, seconds = cpu_seconds(pid)

@@ -27,10 +27,18 @@ app = Sanic("floor")
 async def course(request: Request) -> HTTPResponse:
     """201 for a valid note, with an answer as long as the real ones; 400 otherwise."""
     try:
-        decoder.decode(request.body)
+        note = decoder.decode(request.body)
     except msgspec.MsgspecError as error:
-        return HTTPResponse(str(error), 400)
+        return json({"error": str(error)}, 400)
+    if not all(text.strip() for text in (note.curso, note.facultad, note.carrera, note.region)):
+        return json({"error": "a text must not be only white space"}, 400)
     return json({"id": "000000000000000000000000", "route": "floor"}, 201, {"X-Route": "floor"})
+
+
+@app.get("/readyz")
+async def readyz(_: Request) -> HTTPResponse:
+    """There is nothing it waits for."""
+    return json({"status": "ok"})
 
 
 if __name__ == "__main__":
