@@ -1,4 +1,4 @@
-"""Writes the JSON of each dashboard beside this file: PYTHONPATH=files .venv/bin/python -m dashboards"""
+"""Writes the JSON of each dashboard beside this file: PYTHONPATH=files:services .venv/bin/python -m dashboards"""
 
 from dashboards import generated
 

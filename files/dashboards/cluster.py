@@ -13,14 +13,14 @@ DASHBOARD = Dashboard(
     rows={
         "What Prometheus sees": [
             Panel(
-                title="Looked at",
+                title="Scraped",
                 kind=Kind.FIGURE,
                 unit="none",
-                text="Whether Prometheus gets its figures. A target may be away without its workload.",
+                text="Whether Prometheus gets its figures. A target may be unavailable and its workload not.",
                 width=16,
                 height=5,
                 queries=[promql("min by (workload) (up)", "{{workload}}")],
-                words={0: ("away", "red"), 1: ("seen", "green")},
+                words={0: ("unavailable", "red"), 1: ("scraped", "green")},
             ),
             Panel(
                 title="Alerts",
@@ -138,7 +138,7 @@ DASHBOARD = Dashboard(
                 unit="none",
                 text="Whether their kubelets answer.",
                 queries=[promql('min by (host) (up{job="kubelet"})', "{{host}}")],
-                words={0: ("away", "red"), 1: ("there", "green")},
+                words={0: ("unavailable", "red"), 1: ("there", "green")},
                 needs=Need.KUBERNETES,
             ),
             Panel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from course import stored
 from dashboards.model import Dashboard, Kind, Panel, pipeline, promql, redis_command, redis_key
 
 # Neither database has an index for these questions: each reads every note that there is.
@@ -48,7 +49,7 @@ def side_by_side() -> Iterator[Panel]:
             unit="short",
             text=f"The {MOST} of each {name} with the most notes, of the direct route, which alone counts in Redis.",
             width=12,
-            queries=[redis_key("hgetall", f"notes:count:{field}")],
+            queries=[redis_key("hgetall", f"{stored.COUNT}:{field}")],
             # Redis gives one row with a column for each; the bars are rows.
             steps=[
                 ("reduce", {"reducers": ["lastNotNull"]}),
@@ -93,7 +94,7 @@ DASHBOARD = Dashboard(
                 text="Notes of the direct route, each counted once.",
                 width=6,
                 height=4,
-                queries=[redis_key("get", "notes:count")],
+                queries=[redis_key("get", stored.COUNT)],
             ),
             Panel(
                 title="Notes a minute",
@@ -171,7 +172,7 @@ DASHBOARD = Dashboard(
                 text="Of the direct route: the head of the list in which Redis keeps the latest hundred.",
                 width=12,
                 height=10,
-                queries=[redis_command(f"LRANGE notes:latest 0 {LATEST - 1}")],
+                queries=[redis_command(f"LRANGE {stored.LATEST} 0 {LATEST - 1}")],
                 steps=[("extractFields", {"source": "Value", "format": "json", "replace": True})],
                 shows=[*TEXTS, "id"],
             ),

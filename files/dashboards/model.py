@@ -10,7 +10,9 @@ from typing import Any
 
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-# The uids are fixed: roles/workload/templates/grafana/datasources.yml.j2 provisions them.
+from course.stored import COLLECTION
+
+# The uids are fixed: roles/grafana/templates/datasources.yml.j2 provisions them.
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="courseload-prometheus")
 MONGODB = DataSourceRef(type_val="haohanyang-mongodb-datasource", uid="courseload-mongodb")
 REDIS = DataSourceRef(type_val="redis-datasource", uid="courseload-redis")
@@ -93,7 +95,7 @@ def promql(expression: str, legend: str) -> Query:
     )
 
 
-def pipeline(*stages: Mapping[str, Any], collection: str = "notes") -> Query:
+def pipeline(*stages: Mapping[str, Any], collection: str = COLLECTION) -> Query:
     """An aggregation pipeline; `$__from` and `$__to` in it stand for the time that is shown, in milliseconds."""
     text = json.dumps(stages, indent=2)
     return Query(MONGODB, {"collection": collection, "queryLanguage": "json", "queryText": text})

@@ -6,7 +6,7 @@ from dashboards.model import Dashboard, Kind, Panel, promql
 
 CPU_TARGET = 0.5  # scale.cpu_percent of the routes in group_vars/all/workloads.yml
 MOST = 3  # scale.max of the same
-SLOW_S = 0.5  # slo_p99_ms of group_vars/all/loadtest.yml
+SLOW_S = 0.5  # slo_p99_ms of roles/settings/defaults/main/load_test.yml
 FAILING = 0.01  # slo_failure_ratio of the same
 
 DASHBOARD = Dashboard(
@@ -69,7 +69,7 @@ DASHBOARD = Dashboard(
                 title="Split",
                 kind=Kind.SHARES,
                 unit="percentunit",
-                text="What share of the requests each route took. The weights are in group_vars/all/main.yml.",
+                text="What share of the requests each route took. The weights are the setting routes.",
                 queries=[promql("route:share:ratio30s", "{{route}}")],
             ),
             Panel(
@@ -84,7 +84,7 @@ DASHBOARD = Dashboard(
                 title="Answers a second, by status",
                 kind=Kind.LINES,
                 unit="reqps",
-                text="201 is a stored note, 400 the client's fault, 503 an overload or a database that is away.",
+                text="201 is a stored note, 400 the client's fault, 503 an overload or a database that is unavailable.",
                 queries=[
                     promql(
                         'sum by (route, status) (rate(courseload_requests_total{route!=""}[30s]))',

@@ -25,15 +25,8 @@ options:
     description: Whoever it is for may forward ports of pods in these namespaces.
     type: path
     required: true
-  namespaces:
-    description: Where the pods are.
-    type: list
-    elements: str
-    required: true
-  parent:
-    description: The Service whose traffic is split.
-    type: str
-    required: true
+  namespaces: {description: Where the pods are., type: list, elements: str, required: true}
+  parent: {description: The Service whose traffic is split., type: str, required: true}
 """
 
 RETURN = """

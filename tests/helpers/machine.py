@@ -11,6 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 REPOSITORY = Path(__file__).parents[2]
 CREDENTIALS = Path("/etc/courseload/credentials")
+# How courseload marks a host, and what Podman keeps for it.
+MARK = Path("/var/lib/courseload/made.json")
+LABEL = "part-of=courseload"
 # What the tests of the services write is kept apart from what people stored.
 TEST_DATABASE = "courses_test"
 TEST_REDIS_DATABASE = "15"
@@ -28,7 +31,7 @@ def obstacle() -> str | None:
 
 def installed() -> bool:
     """Whether courseload, or data of it, is on this machine."""
-    return Path("/etc/courseload").exists() or any(name.startswith("courseload-") for name in podman_list("volume"))
+    return Path("/etc/courseload").exists() or MARK.exists() or bool(podman_list("volume", f"--filter=label={LABEL}"))
 
 
 def podman_list(kind: str, *options: str) -> list[str]:

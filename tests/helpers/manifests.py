@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from helpers.machine import REPOSITORY
-from helpers.playbook import play
+from helpers.playbook import link_variables, play
 
 IMAGE_SOURCES = ("packages", "registry")
 
@@ -36,9 +36,13 @@ RENDER = """\
   hosts: ops
   gather_facts: false
   vars: {{repository_root: {repository}, platform: pods, cluster_hosts: [], mesh_active: false}}
-  vars_files: [{repository}/roles/workload/vars/main.yml]
+  roles: [settings]
   tasks:
-    - name: Render
+    - &render
+      name: Make the manifests
+      ansible.builtin.include_role: {{name: workload, tasks_from: render}}
+      vars: {{workload_names: "{{{{ (workloads | list) + (ops_workloads | list) }}}}"}}
+    - name: Write them
       ansible.builtin.copy:
         content: "{{{{ rendered | to_json }}}}"
         dest: "{directory}/pods.json"
@@ -48,40 +52,35 @@ RENDER = """\
           workloads: "{{{{ workloads }}}}"
           ops_workloads: "{{{{ ops_workloads }}}}"
           images: "{{{{ images_needed | map('extract', image_references) }}}}"
-          pods: &pods >-
-            {{%- set texts = {{}} -%}}
-            {{%- for name, spec in rendered_pods | items -%}}
-            {{%- set known = {{'workload_name': name, 'workload_spec': spec}} -%}}
-            {{%- set text = lookup('ansible.builtin.template', 'pod.yml.j2', template_vars=known) -%}}
-            {{%- set _ = texts.update({{name: text}}) -%}}
-            {{%- endfor -%}}
-            {{{{ texts }}}}
-        rendered_pods: "{{{{ workloads | combine(ops_workloads) }}}}"
+          pods: "{{{{ workload_pods }}}}"
 
 - name: Render as pods beside a cluster
   hosts: ops
   gather_facts: false
-  vars: {{repository_root: {repository}, platform: pods}}
-  vars_files: [{repository}/roles/workload/vars/main.yml]
+  vars: {{repository_root: {repository}, platform: k3s, workload_platform: pods}}
+  roles: [settings]
   tasks:
-    - name: Render
+    - <<: *render
+      vars: {{workload_names: "{{{{ ops_workloads | list }}}}"}}
+    - name: Write them
       ansible.builtin.copy:
         content: "{{{{ rendered | to_json }}}}"
         dest: "{directory}/beside.json"
         mode: "0600"
       vars:
         rendered:
-          pods: *pods
+          pods: "{{{{ workload_pods }}}}"
           images: "{{{{ images_for_pods | map('extract', image_references) }}}}"
-        rendered_pods: "{{{{ ops_workloads }}}}"
 
 - name: Render for a cluster
   hosts: ops
   gather_facts: false
-  vars: {{repository_root: {repository}, platform: k3s, workload_names: "{{{{ cluster_workloads | list }}}}"}}
-  vars_files: [{repository}/roles/workload/vars/main.yml]
+  vars: {{repository_root: {repository}, platform: k3s}}
+  roles: [settings]
   tasks:
-    - name: Render
+    - <<: *render
+      vars: {{workload_names: "{{{{ cluster_workloads | list }}}}"}}
+    - name: Write them
       ansible.builtin.copy:
         content: "{{{{ rendered | to_json }}}}"
         dest: "{directory}/cluster.json"
@@ -90,7 +89,7 @@ RENDER = """\
         rendered:
           workloads: "{{{{ cluster_workloads }}}}"
           images: "{{{{ images_for_cluster | map('extract', image_references) }}}}"
-          objects: "{{{{ namespaces + __workload_definitions }}}}"
+          objects: "{{{{ namespaces + workload_objects }}}}"
         namespaces: "{{{{ lookup('ansible.builtin.template', 'namespaces.yml.j2') | from_yaml_all | select }}}}"
 """
 
@@ -123,7 +122,7 @@ def render(directory: Path, image_source: str, seed: int = 1, mesh: str = "none"
     playbook.write_text(RENDER.format(repository=REPOSITORY, directory=directory))
     inventory.write_text(yaml.safe_dump(INVENTORY))
     # Where Ansible looks for the variables and the templates of a playbook.
-    (directory / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    link_variables(directory)
     (directory / "templates").symlink_to(REPOSITORY / "roles/workload/templates")
     within = ["env", f"PYTHONHASHSEED={seed}"]
     settings = {"image_source_chosen": image_source, "routes": ROUTES, "mesh": mesh}

@@ -63,6 +63,13 @@ def play(
         )
 
 
+def link_variables(directory: Path) -> None:
+    """Gives a playbook in this directory the variables that those of the repository have."""
+    for name in ("group_vars", "host_vars"):
+        if not (directory / name).exists():
+            (directory / name).symlink_to(REPOSITORY / "playbooks" / name)
+
+
 def _program(directory: Path, within: Sequence[str]) -> str:
     """Makes the ansible-playbook that the runner finds first; returns its directory."""
     program = directory / "bin/ansible-playbook"

@@ -28,6 +28,11 @@ def _of_pod(spec: Mapping[str, Any]) -> Iterator[str]:
     for field in ("sysctls", "seLinuxOptions", "appArmorProfile", "windowsOptions"):
         if field in spec.get("securityContext", {}):
             yield f"securityContext.{field} is set"
+    # What the pod says counts also where every container says otherwise.
+    if spec.get("securityContext", {}).get("runAsUser") == 0:
+        yield "it runs as root"
+    if spec.get("securityContext", {}).get("seccompProfile", {}).get("type", SECCOMP[0]) not in SECCOMP:
+        yield "its seccomp profile confines nothing"
     for volume in spec.get("volumes", []):
         for kind in volume.keys() - VOLUMES - {"name"}:
             yield f"the volume {volume['name']} is a {kind}"

@@ -2,7 +2,8 @@
 
 What needs the system on this machine runs in order, from the machine as it was found to where it is so again. What
 needs none runs beside it, one stage after another: unit, which mostly waits, then playbooks while images are built, and
-in the end lint, which has the lowest priority, since the others measure time.
+in the end lint, which has the lowest priority, since the others measure time. What needs of the system nothing but its
+images runs beside the tests of the services.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ ABOUT = {
     "unit": "parts by themselves",
     "playbooks": "syntax, what stops a run early, rendered manifests",
     "bare": "check mode on a machine on which nothing is installed",
+    "apart": "the databases' volumes, and a build through a proxy: with the system's images, not in it",
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
 BESIDE = ("unit", "playbooks", "lint")
-NEED_SYSTEM = ("services", "system")
+# Two workers share the tests of a stage, a file at a time: what a file's tests have in common is made once, and those
+# that drive a load all listen on one port. In the order of their names, so that the long ones do not come last.
+SHARED = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
+NEED_SYSTEM = ("apart", "services", "system")
 LONG = "long"  # the marker of tests that CI has no time for
 ONLY_WHEN_NAMED = ("lab", "outages")
 PROGRESS_S = 15
@@ -69,10 +74,14 @@ def main() -> int:
     system = System() if any(needs_system(stage) for stage in wanted) else None
     if system:
         system.announce("system" in wanted)
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=1) as pool, ThreadPoolExecutor(max_workers=1) as second_pool:
         beside = {stage: pool.submit(run, stage, results) for stage in BESIDE if stage in wanted}
         for stage in wanted:
-            if stage not in BESIDE and can_run(stage, results[stage], system, beside):
+            if stage in BESIDE or not can_run(stage, results[stage], system, beside):
+                continue
+            if stage == "apart":
+                beside[stage] = second_pool.submit(run, stage, results)
+            else:
                 run(stage, results)
         for running in beside.values():
             running.result()
@@ -94,7 +103,7 @@ def can_run(stage: str, result: Result, system: System | None, beside: dict[str,
     """Provides what a stage needs: the system, if it does, and quiet on this machine, if it measures time."""
     good = system.ready(result) if system and needs_system(stage) else True
     if stage in NEED_SYSTEM + ONLY_WHEN_NAMED:
-        for running in beside.keys() - {"lint"}:
+        for running in beside.keys() - {"lint", *(["apart"] if stage == "services" else [])}:
             beside[running].result()
     return good
 
@@ -210,15 +219,19 @@ def shell_scripts() -> Iterator[Path]:
 
 
 def unit(result: Result) -> None:
-    pytest("unit", result, "--quiet")
+    pytest("unit", result, "--quiet", *SHARED)
 
 
 def playbooks(result: Result) -> None:
-    pytest("playbooks", result)
+    pytest("playbooks", result, *SHARED)
 
 
 def bare(result: Result) -> None:
     pytest("bare", result)
+
+
+def apart(result: Result) -> None:
+    pytest("apart", result)
 
 
 def services(result: Result) -> None:
@@ -254,6 +267,7 @@ RUN: dict[str, Callable[[Result], None]] = {
     "unit": unit,
     "playbooks": playbooks,
     "bare": bare,
+    "apart": apart,
     "services": services,
     "system": system,
     "lab": lab,
@@ -321,7 +335,9 @@ def sum_up(results: dict[str, Result], seconds: float) -> int:
     )
     minutes, rest = divmod(round(seconds), 60)
     print(f"\n{passed} passed, {failed} failed, {skipped} skipped in {minutes} min {rest} s")
-    return 1 if failed else 0
+    if not passed and not failed:
+        print("Nothing was tested, for the reasons above: that is no success.")
+    return 0 if passed and not failed else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ NOBODY = SUBNET[-2]  # the hosts' gateway and name server: an address that no ho
 GROUPS = ("servers", "agents", "ops", "load")
 PREFIX = "lab-"  # not courseload-: that is the system's own
 ADDRESS = "courseload.lab.address"  # a container's label
-BOOT_S = 60
+BOOT_S = 180
 SYSCTL = Path("/proc/sys")
 KERNEL_BEFORE = CACHE / "kernel.json"
 
@@ -42,13 +43,20 @@ SUITE = "bookworm"
 PACKAGES = (
     # a server, as a provider hands it over
     *("ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "openssh-server", "procps"),
-    *("python3", "python3-apt", "systemd", "systemd-sysv", "zstd"),
+    *("python3", "python3-apt", "sudo", "systemd", "systemd-sysv", "zstd"),
     # what k3s carries within itself, and its stand-in takes from the host
     *("conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables", "runc"),
     # what the system's hosts install: a lab host reaches no mirror
     *("aardvark-dns", "catatonit", "debian-archive-keyring", "mmdebstrap", "netavark", "nftables", "podman"),
     # what tests need there: a clock that is wrong, a registry of images
     *("docker-registry", "faketime"),
+)
+# Who comes in by SSH, and becomes root with sudo, as at most providers.
+USER = "debian"
+MAKE_USER = (
+    f"useradd --create-home --shell /bin/bash {USER}",
+    f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}",
+    f"chmod 0440 /etc/sudoers.d/{USER}",
 )
 # These would wait for what a lab host does not have, or run what k3s runs itself.
 NO_SERVICES = (
@@ -132,7 +140,8 @@ def down() -> None:
     if names:
         podman("rm", "--force", "--time=0", "--volumes", *names)
     if left := volumes():
-        podman("volume", "rm", "--force", *left)
+        # Without force, which would take along a container of somebody's that looks into one.
+        podman("volume", "rm", *left)
     if network_exists():
         podman("network", "rm", NETWORK)
     remove_cgroups()
@@ -145,7 +154,7 @@ def remove(name: str) -> None:
     """Removes one host and what belongs to it, as if its machine were given away."""
     container = find(name).container
     podman("rm", "--force", "--time=0", "--volumes", container)
-    podman("volume", "rm", "--force", *(volume_of(container, path) for path in VOLUMES))
+    podman("volume", "rm", *({volume_of(container, path) for path in VOLUMES} & {*volumes()}))
 
 
 def power_off(host: Host) -> None:
@@ -191,9 +200,11 @@ def create(host: Host, image: str) -> None:
         *("--tmpfs=/tmp", "--tmpfs=/run", *mounts, image, "/usr/local/sbin/hostinit"),
     )
     # The key goes in when the host runs: an image with a key in it would outlive the lab.
-    podman("exec", host.container, "mkdir", "--mode=0700", "--parents", "/root/.ssh")
-    podman("cp", f"{SSH / 'id_ed25519.pub'}", f"{host.container}:/root/.ssh/authorized_keys")
-    podman("exec", host.container, "chown", "root:root", "/root/.ssh/authorized_keys")
+    # Playbooks come in as USER, tests as root.
+    for user, home in (("root", "/root"), (USER, f"/home/{USER}")):
+        podman("exec", host.container, "install", "--directory", "--mode=0700", f"--owner={user}", f"{home}/.ssh")
+        podman("cp", f"{SSH / 'id_ed25519.pub'}", f"{host.container}:{home}/.ssh/authorized_keys")
+        podman("exec", host.container, "chown", f"{user}:", f"{home}/.ssh/authorized_keys")
 
 
 def volume_of(container: str, path: str) -> str:
@@ -201,12 +212,13 @@ def volume_of(container: str, path: str) -> str:
 
 
 def wait_until_booted(host: Host) -> None:
-    """Raises TimeoutError, with the units that failed, where the host does not come up."""
+    """Raises TimeoutError, with the units that failed or are awaited, where the host does not come up."""
     deadline = time.monotonic() + BOOT_S
     while (state := system_state(host)) != "running":
         if time.monotonic() > deadline:
-            failed = inside(host, "systemctl", "--failed", "--plain", "--no-legend").stdout
-            raise TimeoutError(f"{host.name} is {state or 'silent'} after {BOOT_S} s. {failed}")
+            states = "--state=failed,activating,deactivating"
+            units = inside(host, "systemctl", "list-units", states, "--plain", "--no-legend").stdout
+            raise TimeoutError(f"{host.name} is {state or 'silent'} after {BOOT_S} s. {units}")
         time.sleep(0.2)
 
 
@@ -265,7 +277,7 @@ def ssh_command(host: Host, *command: str) -> list[str]:
 
 def host_image() -> str:
     """The image that hosts are made of, built the first time (about a minute)."""
-    inputs = repr((SUITE, PACKAGES, NO_SERVICES)).encode() + (LAB / "host/hostinit").read_bytes()
+    inputs = repr((SUITE, PACKAGES, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
     tag = f"localhost/courseload-lab/host:{hashlib.sha256(inputs).hexdigest()[:12]}"
     if tag.split(":")[1] in podman("images", "--format={{.Tag}}", "localhost/courseload-lab/host").split():
         return tag
@@ -278,6 +290,7 @@ def host_image() -> str:
             *("--dpkgopt=path-exclude=/usr/share/locale/*",),
             f"--customize-hook=copy-in {LAB / 'host/hostinit'} /usr/local/sbin",
             f'--customize-hook=chroot "$1" systemctl mask {" ".join(NO_SERVICES)}',
+            f'--customize-hook=chroot "$1" sh -c {shlex.quote(" && ".join(MAKE_USER))}',
             '--customize-hook=rm "$1"/etc/ssh/ssh_host_*; : > "$1"/etc/machine-id',
             *(SUITE, str(archive)),
         ],

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from helpers import go
 from lab import release
 from lab.paths import CACHE, REPOSITORY
 
@@ -79,7 +80,7 @@ def program(name: str) -> Path:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         print(f"building {name} {version} (once, up to a minute)", flush=True)
-        release.go(work, "install", "-ldflags=-s -w", f"{package}@{version}", about=f"{name} {version}")
+        release.run_go(work, "install", "-ldflags=-s -w", f"{package}@{version}", about=f"{name} {version}")
         work.rename(home)
     return home / name
 
@@ -156,7 +157,7 @@ def kubernetes_definitions() -> dict[str, Schema]:
 
 
 def gateway_definitions() -> list[dict[str, Any]]:
-    version = settings("artifacts.yml")["artifacts"]["gateway-api"]["version"]
+    version = read("group_vars/all/artifacts.yml")["artifacts"]["gateway-api"]["version"]
     files = texts("sigs.k8s.io/gateway-api", version, "config/crd/standard/*.yaml")
     documents = [document for text in files for document in yaml.safe_load_all(text)]
     return [document for document in documents if document["kind"] == "CustomResourceDefinition"]
@@ -180,7 +181,7 @@ def closed(schema: Schema) -> Schema:
 
 def texts(module: str, version: str, pattern: str) -> list[str]:
     """The files of a Go module whose paths match the pattern; the module is downloaded if need be."""
-    command = [str(release.toolchain()), "mod", "download", "-json", f"{module}@{version}"]
+    command = [str(go.toolchain()), "mod", "download", "-json", f"{module}@{version}"]
     done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"Go cannot download {module} {version}: {done.stdout}{done.stderr}")
@@ -191,9 +192,9 @@ def texts(module: str, version: str, pattern: str) -> list[str]:
 
 def kubernetes_version() -> str:
     """That of the k3s which the playbooks install: v1.34.4."""
-    return str(settings("cluster.yml")["k3s_version"]).partition("+")[0]
+    return str(read("roles/settings/defaults/main/cluster.yml")["k3s_version"]).partition("+")[0]
 
 
-def settings(file: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((REPOSITORY / "group_vars/all" / file).read_text())
+def read(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / file).read_text())
     return found

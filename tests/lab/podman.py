@@ -59,7 +59,8 @@ def volumes() -> list[str]:
 
 
 def network_exists() -> bool:
-    return NETWORK in podman("network", "ls", "--format={{.Name}}").split()
+    """Whether the lab's network is there; where another's has its name, Podman makes none."""
+    return NETWORK in podman("network", "ls", "--format={{.Name}}", f"--filter=label={LABEL}").split()
 
 
 def remove_cgroups() -> None:

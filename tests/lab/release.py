@@ -10,22 +10,21 @@ import hashlib
 import os
 import platform
 import re
-import runpy
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.paths import CACHE, LAB, REPOSITORY
+from courseload.content_hash import content_hash
+from helpers import go
+from lab.paths import CACHE, LAB
 
 SOURCE = LAB / "k3s"
 NEWEST = re.findall(r"k8s\.io/kubernetes (v1[\d.]+)", (SOURCE / "go.mod").read_text())[0]
 # An upgrade begins somewhere: earlier patch releases of Kubernetes are built from the same source and from these sums.
 SUMS = {path.stem: path for path in (LAB / "releases").glob("*.sum")}
 EARLIER = "v1.34.3+k3s1"
-GO = REPOSITORY / "requirements/go.txt"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 # The programs of the packaged images. Go checks each module against its public checksum database.
@@ -36,8 +35,6 @@ PACKAGED = {
 PAUSE = "docker.io/rancher/mirrored-pause:3.6"
 PROBE = "localhost/courseload-lab/probe:1"
 PROGRESS_S = 15
-
-content_hash = runpy.run_path(str(REPOSITORY / "plugins/filter/content_hash.py"))["content_hash"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def build(version: str = NEWEST) -> Release:
     if kubernetes not in {NEWEST, *SUMS}:
         raise ValueError(f"there is no {version} to build, only {', '.join(sorted({NEWEST, *SUMS}))}")
     version = f"{kubernetes}+k3s1"
-    made_of = content_hash([str(path) for path in (GO, SOURCE, SUMS.get(kubernetes)) if path], PACKAGED)
+    made_of = content_hash([str(path) for path in (go.GO, SOURCE, SUMS.get(kubernetes)) if path], PACKAGED)
     release = Release(CACHE / "releases" / f"{version}-{made_of}", version)
     if release.checksums.exists():
         return release
@@ -119,20 +116,24 @@ def compile_all(work: Path, version: str) -> None:
     named = " ".join(f"-X {name}={value}" for name, value in values.items())
     program = str(Release(work, version).binary)
     flags = f"-ldflags=-s -w {named}"
-    go(work, "build", modules, flags, "-o", program, ".", about=f"Kubernetes {version} and etcd")
-    go(work, "build", modules, "-ldflags=-s -w", "-o", f"{work}/", "./cmd/...", about="pause, probe and airgap")
+    run_go(work, "build", modules, flags, "-o", program, ".", about=f"Kubernetes {version} and etcd")
+    run_go(work, "build", modules, "-ldflags=-s -w", "-o", f"{work}/", "./cmd/...", about="pause, probe and airgap")
     for name, (module, at) in PACKAGED.items():
-        go(work, "install", "-ldflags=-s -w", f"{module}@{at}", about=f"{name} {at}")
+        run_go(work, "install", "-ldflags=-s -w", f"{module}@{at}", about=f"{name} {at}")
 
 
-def go(work: Path, command: str, *arguments: str, about: str) -> None:
+def run_go(work: Path, command: str, *arguments: str, about: str) -> None:
     """Runs the Go compiler, and says now and then that it does."""
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOBIN": str(work)}
+    environment = {**os.environ, **go.ENVIRONMENT, "GOBIN": str(work)}
     started = time.monotonic()
     log = work / "build.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [toolchain(), command, "-trimpath", *arguments], cwd=SOURCE, env=environment, stdout=output, stderr=output
+            [go.toolchain(), command, "-trimpath", *arguments],
+            cwd=SOURCE,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
         while True:
             try:
@@ -144,19 +145,6 @@ def go(work: Path, command: str, *arguments: str, about: str) -> None:
         raise RuntimeError(f"{about} could not be compiled:\n{log.read_text()[-3000:]}")
     log.unlink()
     print(f"  compiled {about} in {time.monotonic() - started:.0f} s", flush=True)
-
-
-def toolchain() -> Path:
-    """The Go of requirements/go.txt, installed in the cache; the machine's own, if any, is left alone."""
-    home = CACHE / "go"
-    installed = home / "installed.txt"
-    if not (installed.exists() and installed.read_text() == GO.read_text()):
-        shutil.rmtree(home, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        pip = [str(home / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        subprocess.run([*pip, "--requirement", str(GO)], check=True)
-        installed.write_text(GO.read_text())
-    return home / "bin/go"
 
 
 def pack(release: Release) -> None:

@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, play
+from helpers.playbook import Play, link_variables, play
 
 CONTENT = b"what was published\n"
 PLAYBOOK = """\
 - hosts: localhost
   gather_facts: false
   vars: {{repository_root: {repository}}}
+  roles: [settings]
   tasks:
     - name: Provide
       ansible.builtin.include_role: {role}
@@ -36,8 +37,7 @@ def sha256(content: bytes) -> str:
 def run(tmp_path: Path, *options: str, role: str = FETCH, **variables: Any) -> Play:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(PLAYBOOK.format(repository=REPOSITORY, role=role))
-    if not (tmp_path / "group_vars").exists():
-        (tmp_path / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    link_variables(tmp_path)
     directory = {} if "bundle_dir" in variables else {"artifact_directory": str(tmp_path / "files")}
     settings = {"artifact_names": ["thing"], "artifact_pins": {}} | directory | variables
     return play(playbook, *options, inventory=str(REPOSITORY / "inventory/local.yml"), **settings)

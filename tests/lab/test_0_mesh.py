@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from helpers.machine import REPOSITORY
 from helpers.manifests import INVENTORY, ROUTES, Rendered, render
 from helpers.mesh_policy import admits
 from helpers.network_policy import Pod, enters, leaves
-from helpers.playbook import Play, play
+from helpers.playbook import Play, link_variables, play
 
 PROXY, ADMIN = 4143, 4191
 COLLECTOR = "prometheus-agent"
@@ -26,6 +27,7 @@ CERTIFY = """\
   hosts: localhost
   gather_facts: false
   connection: local
+  roles: [settings]
   tasks:
     - name: Make certificates
       ansible.builtin.include_role: {name: linkerd, tasks_from: certificates, rolespec_validate: false}
@@ -71,9 +73,7 @@ def watched(meshed: Rendered) -> dict[str, int | None]:
 def certify(directory: Path, **variables: Any) -> Play:
     playbook = directory / "certify.yml"
     playbook.write_text(CERTIFY)
-    group_vars = directory / "group_vars"
-    if not group_vars.exists():
-        group_vars.symlink_to(REPOSITORY / "group_vars")
+    link_variables(directory)
     extra = {"repository_root": str(REPOSITORY), "linkerd_certificates_dir": str(directory / "certificates")}
     return play(playbook, **(extra | variables))
 
@@ -257,10 +257,7 @@ def test_a_database_behind_a_proxy_is_asked_from_within(templates: dict[str, Any
 
 
 def test_the_mesh_splits_what_the_ingress_sends_to_a_service_without_pods(meshed: Rendered) -> None:
-    routes = {found["metadata"]["name"]: found["spec"] for found in meshed.of_kind("HTTPRoute")}
-    outer, split = routes["course"], routes["course-split"]
-    assert outer["parentRefs"][0]["namespace"] == "ingress"
-    assert outer["rules"][0]["backendRefs"] == [{"name": "course", "port": 80}]
+    (split,) = (found["spec"] for found in meshed.of_kind("HTTPRoute"))
     (parent,) = split["parentRefs"]
     assert (parent["group"], parent["kind"], parent["name"], parent["port"]) == ("", "Service", "course", 80)
     assert split["rules"] == [
@@ -273,34 +270,25 @@ def test_the_mesh_splits_what_the_ingress_sends_to_a_service_without_pods(meshed
     ]
     service = next(found for found in meshed.of_kind("Service") if found["metadata"]["name"] == "course")
     assert service["metadata"]["namespace"] == "courseload"
-    assert service["metadata"]["annotations"] == {"traefik.io/service.nativelb": "true"}
     assert "selector" not in service["spec"]
+    assert re.findall(r"^    server .*", haproxy(meshed), re.MULTILINE) == [
+        "    server course course.courseload.svc.cluster.local:80"
+    ]
+
+
+def haproxy(objects: Rendered) -> str:
+    found = next(found for found in objects.of_kind("ConfigMap") if found["metadata"]["name"] == "ingress-config")
+    return str(found["data"]["haproxy.cfg"])
 
 
 def test_a_request_that_found_no_pod_of_its_route_goes_to_the_other(meshed: Rendered, rendered: Rendered) -> None:
-    def files(objects: Rendered) -> dict[str, Any]:
-        found = next(found for found in objects.of_kind("ConfigMap") if found["metadata"]["name"] == "ingress-config")
-        return {name: yaml.safe_load(text) for name, text in found["data"].items()}
-
-    retry = files(meshed)["retry.yml"]["http"]["middlewares"]["elsewhere"]["retry"]
     # Only what the proxy could send to nobody: any other answer may be of a note that was stored.
-    assert (retry["status"], retry["disableRetryOnNetworkError"], retry["retryNonIdempotentMethod"]) == (
-        ["504"],
-        True,
-        True,
-    )
-    # Each request has a buffer of that size from the beginning, and a body may have half of it.
-    assert retry["maxRequestBodyBytes"] == 32 * 1024
-    assert files(meshed)["traefik.yml"]["entryPoints"]["web"]["http"] == {"middlewares": ["elsewhere@file"]}
-    assert "http" not in files(rendered)["traefik.yml"]["entryPoints"]["web"]
+    assert re.findall(r"retry-on (.*)", haproxy(meshed)) == ["conn-failure 504"]
+    assert "retry-on" not in haproxy(rendered)
 
 
-def test_where_a_request_goes_is_not_the_clients_to_say(meshed: Rendered, rendered: Rendered) -> None:
-    for objects in (meshed, rendered):
-        route = next(found for found in objects.of_kind("HTTPRoute") if found["metadata"]["name"] == "course")
-        assert route["spec"]["rules"][0]["filters"] == [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["l5d-dst-override"]}}
-        ]
+def test_where_a_request_goes_is_not_the_clients_to_say(meshed: Rendered) -> None:
+    assert "http-request del-header l5d-dst-override" in haproxy(meshed)
 
 
 def test_pods_are_restricted_but_for_what_redirects_their_traffic(meshed: Rendered, templates: dict[str, Any]) -> None:
@@ -335,11 +323,11 @@ def test_without_charts_the_run_stops_before_it_changes_anything(tmp_path: Path)
     (tmp_path / "nothing").mkdir()
     playbook = tmp_path / "charts.yml"
     playbook.write_text(
-        "- hosts: ops\n  gather_facts: false\n  tasks:\n"
+        "- hosts: ops\n  gather_facts: false\n  roles: [settings]\n  tasks:\n"
         "    - ansible.builtin.include_role: {name: artifact}\n"
         "      vars: {artifact_names: '{{ linkerd_artifacts }}'}\n"
     )
-    (tmp_path / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    link_variables(tmp_path)
     run = play(
         playbook,
         inventory=str(inventory),

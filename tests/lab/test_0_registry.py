@@ -18,14 +18,14 @@ import yaml
 
 from helpers import machine
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, play
+from helpers.playbook import Play, link_variables, play
 from lab.hosts import host_image
 from lab.podman import podman, settle
 
 UPSTREAM = {
     "redis": "library/redis:8.0",
     "mongo": "library/mongo:8.0",
-    "traefik": "library/traefik:v3.7",
+    "haproxy": "library/haproxy:3.2",
     "grafana": "grafana/grafana:11.6.16",
     "linkerd-controller": "linkerd/controller:edge-26.6.3",
     "linkerd-proxy": "linkerd/proxy:edge-26.6.3",
@@ -33,7 +33,7 @@ UPSTREAM = {
 IMAGES = {
     "redis": "redis",
     "mongodb": "mongo",
-    "ingress": "traefik",
+    "ingress": "haproxy",
     "grafana": "grafana",
     "linkerd-controller": "linkerd-controller",
     "linkerd-proxy": "linkerd-proxy",
@@ -42,6 +42,7 @@ PLAYBOOK = """\
 - hosts: localhost
   gather_facts: false
   vars: {{repository_root: {repository}}}
+  roles: [settings]
   tasks:
     - name: Learn what this host stands on
       ansible.builtin.setup: {{gather_subset: [service_mgr]}}
@@ -52,7 +53,7 @@ PLAYBOOK = """\
     - name: Pull
       ansible.builtin.include_role: {{name: image}}
     - name: Export
-      ansible.builtin.include_role: {{name: image, tasks_from: export}}
+      ansible.builtin.include_role: {{name: image, tasks_from: archive}}
 """
 
 pytestmark = pytest.mark.skipif(machine.obstacle() is not None, reason=f"this machine {machine.obstacle()}")
@@ -139,8 +140,7 @@ def references(registry: Registry) -> list[str]:
 def pull(tmp_path: Path, settings: dict[str, Any]) -> Play:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(PLAYBOOK.format(repository=REPOSITORY))
-    if not (tmp_path / "group_vars").exists():
-        (tmp_path / "group_vars").symlink_to(REPOSITORY / "group_vars")
+    link_variables(tmp_path)
     within = ["env", f"CONTAINERS_REGISTRIES_CONF={settings['host_registries_conf']}"]
     return play(playbook, inventory=str(REPOSITORY / "inventory/local.yml"), within=within, **settings)
 

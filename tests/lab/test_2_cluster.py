@@ -27,6 +27,7 @@ from lab.cluster import (
 from lab.hosts import Host, wait_until_booted
 from lab.podman import podman
 from lab.release import PROBE, Release
+from lab.system import run as playbook
 
 READY_S = 90  # from a start to Ready, with two cores for everything
 SECRET = "a-secret-of-the-lab-0123456789"
@@ -422,3 +423,56 @@ def test_a_server_that_was_off_comes_back_with_its_cluster(cluster: list[Host], 
     names = {host.name for host in cluster}
     eventually("every node is Ready", lambda: kubectl.ready_nodes() == names, READY_S)
     assert kubectl.get("configmap", "by-file")["data"] == {"value": "two"}
+
+
+# --- To courseload's playbooks this is another's cluster.
+
+# What a host has that a reset would take away, were it ours; a Podman's chain beside the cluster's, and a file.
+THEIRS = r"""
+ls -d /etc/rancher/k3s/config.yaml /var/lib/rancher/k3s/agent /usr/local/bin/k3s /run/k3s /etc/courseload/theirs
+systemctl list-units --plain --no-legend --state=running 'k3s*' | cut -d ' ' -f 1
+cut -d ' ' -f 5 /proc/self/mountinfo | grep -E '^/(run/k3s|var/lib/kubelet)/' | sort
+ip -o link show cni0 | grep -o cni0
+iptables-save -t nat | grep -oE '^:(KUBE-SERVICES|CNI-theirs)'
+"""
+PLANT = r"""
+mkdir -p /etc/courseload && touch /etc/courseload/theirs
+iptables -t nat -N CNI-theirs
+iptables -t nat -A POSTROUTING -s 192.0.2.1 -m comment --comment 'name: "podman" id: "x"' -j CNI-theirs
+"""
+
+
+@pytest.fixture(scope="module")
+def theirs(cluster: list[Host], probes: dict[str, str], kubectl: Kubectl) -> dict[str, str]:
+    """The cluster's hosts as somebody else runs them; returns what is on each."""
+    for host in cluster:
+        run(host, PLANT)
+    return {host.name: run(host, THEIRS) for host in cluster}
+
+
+def containers_of(kubectl: Kubectl) -> set[tuple[str, int]]:
+    """The containers of the probes, and how often they were restarted."""
+    pods = kubectl.get("pods", "--selector=app=probe")["items"]
+    return {(one["containerID"], one["restartCount"]) for pod in pods for one in pod["status"]["containerStatuses"]}
+
+
+def test_a_node_of_anothers_cluster_is_not_removed(
+    theirs: dict[str, str], cluster: list[Host], kubectl: Kubectl, built: Release
+) -> None:
+    done = playbook("playbooks/remove_node.yml", release=built, node=cluster[1].name)
+    assert not done.ok
+    assert "courseload has not set up" in " ".join(done.reasons)
+    assert kubectl.ready_nodes() == {host.name for host in cluster}
+    assert {host.name: run(host, THEIRS) for host in cluster} == theirs
+
+
+def test_a_reset_leaves_a_cluster_that_courseload_has_not_made(
+    theirs: dict[str, str], cluster: list[Host], kubectl: Kubectl, built: Release
+) -> None:
+    before = containers_of(kubectl)
+    done = playbook("playbooks/reset.yml", release=built, confirm="yes")
+    assert done.ok, done.output[-4000:]
+    assert done.output.count("has a k3s that courseload has not set up") == len(cluster)
+    assert {host.name: run(host, THEIRS) for host in cluster} == theirs
+    assert kubectl.ready_nodes() == {host.name for host in cluster}
+    assert containers_of(kubectl) == before

@@ -85,6 +85,8 @@ def test_after_a_reboot_everything_is_back_by_itself_and_every_note_is_there(
         assert run(single, POST).strip() == "201"
         posted += 1
     assert count(single) >= stored + 20
+    # And others do not reach its pods: see tests/system/test_1_neighbour.py for what that means.
+    assert "chain pods" in run(single, "nft list table inet courseload")
 
 
 def test_reset_leaves_nothing(site: Play, single: Host, built: Release) -> None:

@@ -67,7 +67,7 @@ def ports(rendered: Rendered, specs: dict[str, Any]) -> set[int]:
 
 @pytest.fixture(scope="session")
 def calls(rendered: Rendered) -> set[Call]:
-    """The edges of the description: all that workloads have to do with each other, and with what collects figures."""
+    """The edges of the description: all that workloads have to do with each other, and with the collector."""
     workloads = rendered.cluster_workloads
     found = {
         Call(name, other, workloads[other]["port"]) for name in workloads for other in workloads[name].get("calls", [])
@@ -92,7 +92,7 @@ def probes(container: dict[str, Any]) -> Iterable[dict[str, Any]]:
 def test_every_workload_has_a_controller(controllers: dict[str, Any], rendered: Rendered) -> None:
     kinds = {name: found["kind"] for name, found in controllers.items()}
     assert kinds == {
-        name: "StatefulSet" if "keeps" in workload else "Deployment"
+        name: "StatefulSet" if "volume" in workload else "Deployment"
         for name, workload in rendered.cluster_workloads.items()
     }
 
@@ -156,7 +156,7 @@ def test_a_database_is_open_to_those_that_need_it_and_to_nobody_else(
         reached_by = {
             (name, port) for name, peer in peers.items() for port in ports if enters(policies, peer, pods[target], port)
         }
-        # What collects figures comes to another port, at which nothing is served but these.
+        # The collector comes to another port, at which nothing is served but these.
         served_to = {name for name, port in reached_by if port == served[target]}
         assert served_to == callers, target
         assert {name for name, _ in reached_by} <= callers | {COLLECTOR}, target
@@ -182,7 +182,7 @@ def test_nothing_reaches_out_but_to_the_api_and_what_collects_figures_to_the_kub
         if leaves(policies, pod, address, port)
     }
     assert reached == {
-        *((name, address, API) for name in ("ingress", COLLECTOR) for address in SERVERS.values()),
+        *((COLLECTOR, address, API) for address in SERVERS.values()),
         *((COLLECTOR, address, KUBELET) for address in (*SERVERS.values(), agent)),
         (COLLECTOR, ops, WRITE),
     }
@@ -239,7 +239,7 @@ def test_every_workload_gives_up_one_pod_at_a_time_and_lets_a_node_be_drained(
 def test_what_keeps_nothing_is_spread_over_the_hosts_and_leaves_a_lost_one_at_once(
     rendered: Rendered, specs: dict[str, Any]
 ) -> None:
-    free = {name for name, workload in rendered.cluster_workloads.items() if "keeps" not in workload}
+    free = {name for name, workload in rendered.cluster_workloads.items() if "volume" not in workload}
     for field in ("topologySpreadConstraints", "tolerations"):
         assert {name for name, spec in specs.items() if field in spec} == free
 
@@ -250,7 +250,7 @@ def test_what_keeps_data_has_a_volume_of_its_own(rendered: Rendered, controllers
         for name, found in controllers.items()
     }
     assert volumes == {
-        name: "data" if "keeps" in workload else None for name, workload in rendered.cluster_workloads.items()
+        name: "data" if "volume" in workload else None for name, workload in rendered.cluster_workloads.items()
     }
 
 
@@ -258,8 +258,14 @@ def test_every_service_leads_to_its_workload(
     rendered: Rendered, controllers: dict[str, Any], specs: dict[str, Any]
 ) -> None:
     services = {found["metadata"]["name"]: found for found in rendered.of_kind("Service")}
-    assert services.keys() == controllers.keys()
-    for name, service in services.items():
+    scaled = {f"{name}-pods": name for name, workload in rendered.cluster_workloads.items() if "scale" in workload}
+    assert scaled
+    assert services.keys() == controllers.keys() | scaled.keys()
+    # Whoever asks for these names gets the addresses of the pods.
+    headless = {found for found, service in services.items() if service["spec"].get("clusterIP") == "None"}
+    assert headless == scaled.keys()
+    for found, service in services.items():
+        name = scaled.get(found, found)
         assert service["metadata"]["namespace"] == controllers[name]["metadata"]["namespace"]
         assert service["spec"]["selector"] == controllers[name]["spec"]["selector"]["matchLabels"]
         (port,) = service["spec"]["ports"]
@@ -278,13 +284,12 @@ def test_no_service_but_the_ingress_has_a_port_on_the_nodes(rendered: Rendered) 
     assert outside == [("ingress", "NodePort", rendered.cluster_workloads["ingress"]["node_port"])]
 
 
-def test_the_weights_of_the_routes_are_those_that_were_set(rendered: Rendered) -> None:
-    (route,) = rendered.of_kind("HTTPRoute")
-    (rule,) = route["spec"]["rules"]
-    assert rule["backendRefs"] == [
-        {"name": name, "port": rendered.cluster_workloads[name]["port"], "weight": weight}
-        for name, weight in ROUTES.items()
-    ]
+def test_the_ingress_finds_every_pod_of_a_route(rendered: Rendered) -> None:
+    (found,) = (found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == "ingress-config")
+    for name in ROUTES:
+        workload = rendered.cluster_workloads[name]
+        address = f"{name}-pods.courseload.svc.cluster.local:{workload['port']}"
+        assert f"    server-template {name} {workload['scale']['max']} {address}\n" in found["data"]["haproxy.cfg"]
 
 
 def test_the_images_are_those_that_are_brought_to_the_nodes(rendered: Rendered, specs: dict[str, Any]) -> None:
@@ -310,7 +315,7 @@ def test_what_shows_the_figures_is_not_in_the_cluster(rendered: Rendered, contro
 
 
 def jobs_of_the_collector(rendered: Rendered) -> dict[str, Any]:
-    """What it looks at, by the names of its jobs."""
+    """What it scrapes, by the names of its jobs."""
     found = next(found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == f"{COLLECTOR}-config")
     return {job["job_name"]: job for job in yaml.safe_load(found["data"]["agent.yml"])["scrape_configs"]}
 
@@ -319,8 +324,8 @@ def test_what_collects_figures_looks_for_each_where_it_tells_them(
     rendered: Rendered, controllers: dict[str, Any]
 ) -> None:
     jobs = jobs_of_the_collector(rendered)
-    (looks,) = jobs["workloads"]["kubernetes_sd_configs"]
-    assert set(looks["namespaces"]["names"]) == {spec["metadata"]["namespace"] for spec in controllers.values()}
+    (scraped,) = jobs["workloads"]["kubernetes_sd_configs"]
+    assert set(scraped["namespaces"]["names"]) == {spec["metadata"]["namespace"] for spec in controllers.values()}
     told = {
         name: spec["spec"]["template"]["metadata"].get("annotations", {}).get("courseload/metrics")
         for name, spec in controllers.items()
@@ -350,10 +355,11 @@ def test_what_a_kubelet_measures_is_known_by_its_pods_name(rendered: Rendered, p
 
 
 def test_what_comes_from_the_cluster_needs_the_password_and_can_do_nothing_but_write(rendered: Rendered) -> None:
-    (router,) = yaml.safe_load(rendered.cluster_workloads[COLLECTOR]["credentials"]["gate.yml"])["http"][
-        "routers"
-    ].values()
-    assert router["rule"] == "Path(`/api/v1/write`) && Header(`Authorization`, `Bearer {password}`)"
+    gate = rendered.cluster_workloads[COLLECTOR]["credentials"]["gate.cfg"]
+    assert re.findall(r"(acl|http-request) (.*)", gate) == [
+        ("acl", 'with_password req.hdr(Authorization) -m str "Bearer {password}"'),
+        ("http-request", "deny deny_status 404 unless with_password { path /api/v1/write }"),
+    ]
     pod = yaml.safe_load(rendered.beside["prometheus"].partition("\n---\n")[0])["spec"]
     published = {
         (container["name"], port["hostIP"], port["hostPort"])
@@ -397,3 +403,20 @@ def test_no_role_may_do_more_than_look_but_to_forward_ports(rendered: Rendered) 
         ("ops", "pods/portforward")
     }
     assert "*" not in {part for found in roles for rule in found["rules"] for parts in rule.values() for part in parts}
+
+
+def test_what_runs_beside_the_cluster_may_forward_to_the_databases_and_do_nothing_else(
+    rendered: Rendered, controllers: dict[str, Any]
+) -> None:
+    # A StatefulSet numbers its pods; these have one.
+    databases = {f"{name}-0" for name, found in controllers.items() if found["kind"] == "StatefulSet"}
+    assert databases == {"mongodb-0", "redis-0"}
+    (role,) = (found for found in rendered.of_kind("Role", "ClusterRole") if found["metadata"]["name"] == "ops")
+    assert role["kind"] == "Role"
+    for rule in role["rules"]:
+        assert set(rule["resourceNames"]) == databases, rule
+    assert {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]} == {
+        ("pods", "get"),
+        ("pods/portforward", "get"),
+        ("pods/portforward", "create"),
+    }

@@ -68,7 +68,7 @@ def test_beside_a_cluster_it_reaches_the_databases_through_the_api(renderings: C
     pod = yaml.safe_load(renderings("registry").beside["grafana"].partition("\n---\n")[0])["spec"]
     assert pod["hostAliases"] == [{"ip": "127.0.0.1", "hostnames": ["mongodb", "redis"]}]
     forwarded = {tuple(container["command"]) for container in pod["containers"] if container["name"] != "grafana"}
-    assert forwarded == {("port-forward", "mongodb", "27017"), ("port-forward", "redis", "6379")}
+    assert forwarded == {("port-forward", "mongodb-0", "27017"), ("port-forward", "redis-0", "6379")}
 
 
 def test_it_listens_to_this_host_alone_and_lets_in_nobody_without_the_password(

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from helpers.manifests import Rendered, render
+from course import app
+from course.group_commit import Limits
+from course.handler import MAX_BODY
+from helpers.manifests import ROUTES, Rendered, render
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +63,7 @@ def test_only_the_ingress_can_be_made_to_listen_beyond_loopback(pods: dict[str, 
 def test_only_what_keeps_data_has_a_volume(pods: dict[str, Any], workloads: dict[str, Any]) -> None:
     for name, pod in pods.items():
         claims = [volume for volume in pod["spec"]["volumes"] if "persistentVolumeClaim" in volume]
-        assert len(claims) == (1 if "keeps" in workloads[name] else 0), name
+        assert len(claims) == (1 if "volume" in workloads[name] else 0), name
 
 
 def test_a_pod_sees_the_credentials_of_itself_and_of_what_it_calls_and_no_others(
@@ -94,3 +98,57 @@ def test_no_manifest_holds_a_credential(rendered: Rendered) -> None:
     for name, manifest in (rendered.pods | {"cluster": rendered.cluster}).items():
         assert "{password}" not in manifest
         assert not re.search(r"://\w*:[^@/\s]+@", manifest), f"{name} has a URI with a password"
+
+
+@pytest.fixture(scope="session")
+def configurations(rendered: Rendered) -> list[str]:
+    """HAProxy's on each platform."""
+    configured = [found for found in yaml.safe_load_all(rendered.pods["ingress"]) if found["kind"] == "ConfigMap"]
+    configured += [found for found in rendered.of_kind("ConfigMap") if found["metadata"]["name"] == "ingress-config"]
+    assert len(configured) == 2
+    return [found["data"]["haproxy.cfg"] for found in configured]
+
+
+def seconds(configuration: str, setting: str) -> float:
+    found = re.search(rf"\b{setting} (\d+)s\b", configuration)
+    assert found, setting
+    return float(found[1])
+
+
+def test_the_ingress_closes_idle_connections_before_the_services_do(configurations: list[str]) -> None:
+    for text in configurations:
+        most = re.search(r"maxconn (\d+)", text)
+        assert most
+        # Each time it closes half of those that it does not need: the last one of so many goes after so many times.
+        times = int(most[1]).bit_length()
+        # Enough before that a request and an end of the connection cannot pass each other.
+        assert times * seconds(text, "pool-purge-delay") <= app.KEEP_ALIVE_S - 5
+
+
+def test_the_ingress_waits_for_an_answer_longer_than_a_service_takes_and_not_for_ever(
+    configurations: list[str],
+) -> None:
+    # What waits for a write under way, and then for its own, each as long as a database gets.
+    longest = 2 * Limits().deadline_s
+    for text in configurations:
+        assert longest + 1 < seconds(text, "timeout server") <= 10
+        assert seconds(text, "timeout connect") == 1
+
+
+def test_the_ingress_has_room_for_the_largest_request(configurations: list[str]) -> None:
+    # Only what is in its buffer whole can be sent on in one piece, and with a mesh a second time.
+    for text in configurations:
+        size = re.search(r"tune.bufsize (\d+)", text)
+        assert size
+        assert int(size[1]) >= 2 * MAX_BODY
+
+
+def test_the_routes_take_turns_by_their_weights(configurations: list[str]) -> None:
+    for text in configurations:
+        rule = re.search(r"var\(proc.turn\),add\((\d+)\),mod\((\d+)\)", text)
+        assert rule
+        step, turns = map(int, rule.groups())
+        assert len({step * number % turns for number in range(turns)}) == turns
+        limits = [int(limit) for limit in re.findall(r"use_backend \w+ if { var\(txn.turn\) -m int lt (\d+) }", text)]
+        assert limits == list(accumulate(ROUTES.values()))
+        assert limits[-1] == turns

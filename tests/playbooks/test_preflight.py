@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from helpers import machine
-from helpers.playbook import Play, play
+from helpers.playbook import Play, link_variables, play
 
 # Images that no machine has: their tags depend on the uid, so the checks of what a build needs take place everywhere.
 UNBUILT = {"container_uid": 10999}
@@ -107,6 +107,19 @@ def test_a_load_test_stops_on_routes_that_cannot_be() -> None:
     stopped(play("loadtest.yml", routes={"relay": 0.5}), "routes must be", "relay: 90")
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"users": 1, "duration": "8s", "rate": 0.05}, ["rate must be", "for a request to fall due", "not '0.05'"]),
+        ({"users": 9, "duration": "10s", "rate": "0.011"}, ["rate must be", "for a request to fall due"]),
+        ({"duration": "soon"}, ["duration must be", "written like 60s"]),
+    ],
+    ids=str,
+)
+def test_a_load_test_in_which_nothing_can_happen_is_refused(settings: dict[str, Any], words: list[str]) -> None:
+    stopped(play("loadtest.yml", **settings), *words)
+
+
 def cluster(directory: Path, **groups: dict[str, dict[str, Any]]) -> str:
     """The inventory of a cluster with these groups of hosts."""
     path = directory / "cluster.yml"
@@ -116,9 +129,14 @@ def cluster(directory: Path, **groups: dict[str, dict[str, Any]]) -> str:
 
 
 def test_a_cluster_needs_its_groups(tmp_path: Path) -> None:
-    agents = {"two": {}, "three": {"ansible_host": "one"}}
-    run = play("playbooks/hosts.yml", inventory=cluster(tmp_path, servers={"one": {}, "two": {}}, agents=agents))
-    stopped(run, "has 2 servers", "no hosts in its group ops", "no host to send load", "two cannot be both")
+    agents: dict[str, Any] = {"two": {}, "three": {"ansible_host": "one"}}
+    groups: dict[str, dict[str, Any]] = {
+        "servers": {"one": {}, "two": {}},
+        "agents": agents,
+        "ops": {"four": {}, "five": {}},
+    }
+    run = play("playbooks/hosts.yml", inventory=cluster(tmp_path, **groups))
+    stopped(run, "has 2 servers", "has 2 hosts in its group ops", "no host to send load", "two cannot be both")
     stopped(run, "one and three (one) have the same address")
 
 
@@ -138,10 +156,131 @@ def test_a_clusters_settings_are_checked_before_any_host_is_asked(tmp_path: Path
     stopped(play("playbooks/hosts.yml", inventory=inventory, **wrong), *(f"{name} must be" for name in wrong))
 
 
+HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+
+
+def test_a_node_needs_a_name_that_kubernetes_takes(tmp_path: Path) -> None:
+    renamed = [*in_namespace("--uts"), "sh", "-c", 'echo Server_1 > /proc/sys/kernel/hostname; exec "$@"', "sh"]
+    inventory = cluster(tmp_path, servers={"one": HERE}, ops={"two": HERE}, load={"three": HERE})
+    stopped(
+        play("playbooks/hosts.yml", inventory=inventory, within=renamed), "one's host name is Server_1", "hostnamectl"
+    )
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> list[str]:
+    """A command that shows a machine with an active ufw to what it runs."""
+    (tmp_path / "etc/ufw").mkdir(parents=True)
+    (tmp_path / "etc/ufw/ufw.conf").write_text("ENABLED=yes\n")
+    (tmp_path / "sbin").mkdir()
+    (tmp_path / "sbin/ufw").write_text("#!/bin/sh\n")
+    (tmp_path / "sbin/ufw").chmod(0o755)
+    over = "mount -t overlay over -o lowerdir={}:{} {}"
+    script = "; ".join(
+        over.format(tmp_path / name, path, path) for name, path in (("etc", "/etc"), ("sbin", "/usr/sbin"))
+    )
+    return [*in_namespace("--mount"), "sh", "-c", f'{script}; exec "$@"', "sh"]
+
+
+def test_a_firewall_of_somebody_else_is_named_with_what_to_open(tmp_path: Path, guarded: list[str]) -> None:
+    inventory = cluster(tmp_path, servers={"one": HERE}, ops={"two": HERE}, load={"three": HERE})
+    run = play("playbooks/hosts.yml", inventory=inventory, within=guarded)
+    stopped(run, "one's ufw would block", "6443/tcp, 2379:2380/tcp, 10250/tcp, 8472/udp", "30080/tcp", "10.42.0.0/16")
+    stopped(run, "two's ufw would block", "5557/tcp, 9091/tcp", "host_other_firewalls=true", "ufw disable")
+    assert "three's ufw" not in " ".join(run.reasons), "nothing comes in there"
+    told = play("playbooks/hosts.yml", inventory=inventory, within=guarded, host_other_firewalls=True)
+    stopped(told, "two")
+    assert "ufw" not in " ".join(told.reasons)
+
+
+# Checks hosts that nobody reaches, by what was learned of them.
+CHECK = """\
+- name: Check
+  hosts: servers
+  gather_facts: false
+  vars: {{repository_root: {repository}}}
+  roles: [settings]
+  tasks:
+    - name: Learn
+      ansible.builtin.set_fact:
+        cacheable: true
+        hostname: "{{{{ inventory_hostname }}}}"
+        architecture: x86_64
+        service_mgr: systemd
+        all_ipv4_addresses: ["{{{{ host_address }}}}"]
+        default_ipv4: {{address: "{{{{ host_address }}}}"}}
+        __host_clock_s: 0
+        __host_other_firewalls: []
+    - name: Check
+      ansible.builtin.include_role: {{name: "{repository}/roles/{role}", tasks_from: {tasks}}}
+"""
+
+
+def check(directory: Path, role: str, tasks: str, **hosts: dict[str, Any]) -> Path:
+    """A playbook that runs these tasks of a role for these servers; beside it is their inventory, cluster.yml."""
+    playbook = directory / "check.yml"
+    playbook.write_text(CHECK.format(repository=machine.REPOSITORY, role=role, tasks=tasks))
+    link_variables(directory)
+    servers = {
+        name: {"host_address": f"192.0.2.{number}"} | more for number, (name, more) in enumerate(hosts.items(), 1)
+    }
+    cluster(directory, servers=servers)
+    return playbook
+
+
+def test_a_way_in_that_says_nothing_of_this_machines_address_is_named(tmp_path: Path) -> None:
+    here = "198.51.100.7"
+    jump = {"host_control_address": here, "ansible_ssh_common_args": "-o ProxyJump=bastion.example"}
+    playbook = check(
+        tmp_path,
+        "host",
+        "preflight_cluster",
+        silent={"host_control_address": ""},
+        newer={"host_control_address": "2001:db8::7"},
+        jump=jump,
+        plain={"host_control_address": here},
+        mine={"host_control_address": "", "ansible_connection": "local"},
+    )
+    inventory = str(tmp_path / "cluster.yml")
+    run = play(playbook, inventory=inventory)
+    said = " ".join(run.reasons)
+    assert "silent's firewall would shut this machine out of the Kubernetes API, since SSH does not say" in said
+    assert (
+        "newer's firewall would shut this machine out of the Kubernetes API, since SSH comes from 2001:db8::7" in said
+    )
+    assert "by way of another host (proxyjump bastion.example)" in said
+    assert "firewall_allowed" in said
+    assert "plain's" not in said
+    assert "mine's" not in said
+    told = play(playbook, inventory=inventory, firewall_allowed=[here])
+    assert "shut this machine out" not in " ".join(told.reasons)
+    assert told.ok, told.output
+
+
+def test_a_mesh_whose_keys_are_on_another_machine_is_named_with_what_is_missing(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "anchor.crt").touch()
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/k3s"
+    program.write_text("#!/bin/sh\necho configmap/linkerd-identity-trust-roots\n")
+    program.chmod(0o755)
+    script = f'mount -t overlay over -o lowerdir={tmp_path}/bin:/usr/local/bin /usr/local/bin; exec "$@"'
+    within = [*in_namespace("--mount"), "sh", "-c", script, "sh"]
+    playbook = check(tmp_path, "linkerd", "preflight", one=HERE)
+    inventory = str(tmp_path / "cluster.yml")
+    wanted = {"mesh": "linkerd", "linkerd_certificates_dir": str(keys)}
+    stopped(
+        play(playbook, inventory=inventory, within=within, **wanted), "anchor.key, next.crt", "issuer.key", str(keys)
+    )
+    # Where there is no cluster yet, they are about to be made.
+    assert play(playbook, inventory=inventory, **wanted).ok
+
+
 def test_names_each_host_that_does_not_answer(tmp_path: Path) -> None:
-    away = {"ansible_host": "127.0.0.1", "ansible_user": "nobody"}
+    unreachable = {"ansible_host": "127.0.0.1", "ansible_user": "nobody"}
     ports = {"servers": 1, "ops": 2, "load": 3}
-    groups = {group: {f"{group}1": {**away, "ansible_port": port}} for group, port in ports.items()}
+    groups = {group: {f"{group}1": {**unreachable, "ansible_port": port}} for group, port in ports.items()}
     run = play("playbooks/hosts.yml", inventory=cluster(tmp_path, **groups))
     stopped(run, *(f"{group}1 cannot be reached as nobody@127.0.0.1 port {port}" for group, port in ports.items()))
     stopped(run, "refused", "check that it is on")

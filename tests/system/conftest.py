@@ -1,12 +1,14 @@
 """The system's tests run against courseload on this machine, in the order of their files."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from helpers import courseload, machine
-from helpers.load import load_test, newest_report
+from helpers.load import LOG, load_test, newest_report
+from helpers.others import others_here, their_files_here
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,16 +20,34 @@ def system() -> None:
     courseload.wait_until_it_serves(60)
 
 
+@dataclass(frozen=True)
+class FirstLoadTest:
+    """What the first load test of a clone left, and what it took of what is somebody else's."""
+
+    report: Path
+    taken: list[str]
+
+
 @pytest.fixture(scope="session")
-def report() -> Path:
-    """What an ordinary load test left, in the middle of which Prometheus and what is beside it were killed."""
-    started = time.time()
-    # Time for some figures of before, and for some of after.
-    with load_test(users=60, duration="25s", slo_p99_ms=5000) as process:
-        time.sleep(2)
-        for container in courseload.containers():
-            if container.startswith("prometheus-"):
+def first_load_test(tmp_path_factory: pytest.TempPathFactory) -> FirstLoadTest:
+    """Beside what is somebody else's; in the middle of it Prometheus and what is beside it were killed."""
+    started, reports = time.time(), tmp_path_factory.mktemp("clone") / "reports"
+    watching = [container for container in courseload.containers() if container.startswith("prometheus-")]
+    with others_here() as others, their_files_here() as files:
+        # Time for some figures of before, and for some of after.
+        with load_test(users=60, duration="25s", slo_p99_ms=5000, locust_reports_dir=str(reports)) as process:
+            time.sleep(2)
+            for container in watching:
                 courseload.kill(container)
-        process.wait(timeout=180)
+            process.wait(timeout=180)
+        taken = [*({*others.all()} - {*others.here()}), *(str(path) for path in files if not path.exists())]
     assert process.returncode == 0, "the load test failed, see tests/results/loadtest.log"
-    return newest_report(started)
+    said = LOG.read_text()
+    assert "WARNING" not in said, "the first load test of a clone warns of something, see tests/results/loadtest.log"
+    assert "DEPRECAT" not in said
+    return FirstLoadTest(newest_report(started, reports), taken)
+
+
+@pytest.fixture(scope="session")
+def report(first_load_test: FirstLoadTest) -> Path:
+    return first_load_test.report

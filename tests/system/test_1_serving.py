@@ -1,9 +1,8 @@
-"""courseload as people meet it: notes good and bad, credentials, ports, a restart, a second run."""
+"""courseload as people meet it: notes good and bad, credentials, ports, a restart."""
 
 import json
 import socket
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from bson import ObjectId
 
 from helpers import courseload, machine
 from helpers.courseload import NOTE, ROUTES, counters, fresh_key, notes, post, post_on_both_routes
-from helpers.playbook import Play, play
-
-MODES: dict[str, list[str]] = {"for good": [], "check": ["--check"]}
 
 
 def test_a_note_is_in_mongodb_when_its_201_arrives() -> None:
@@ -160,25 +156,3 @@ def test_notes_outlive_a_restart_of_every_pod() -> None:
         assert collection.count_documents({"_id": {"$in": [ObjectId(note) for note in stored]}}) == len(stored)
     with counters() as client:
         assert int(client.get("notes:count") or 0) >= counted
-
-
-@pytest.fixture(scope="module")
-def second_runs() -> dict[str, Play]:
-    """What site.yml does where it has been run, for good and in check mode, both at once: nothing is to change."""
-    with ThreadPoolExecutor() as pool:
-        runs = {mode: pool.submit(play, "site.yml", *options) for mode, options in MODES.items()}
-    return {mode: run.result() for mode, run in runs.items()}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_second_run_has_nothing_to_change(second_runs: dict[str, Play], mode: str) -> None:
-    assert second_runs[mode].ok, second_runs[mode].output[-4000:]
-    assert second_runs[mode].changes == []
-
-
-def test_the_summary_says_where_grafana_is_or_what_to_do_for_it(second_runs: dict[str, Play]) -> None:
-    runs = "grafana" in courseload.pods()
-    said = " ".join(second_runs["for good"].output.split())
-    assert ("Grafana, on this host only: http://localhost:3000" in said) is runs
-    assert ("Grafana was left out" in said) is not runs
-    assert runs or "run playbooks/lock.yml on a machine that reaches one" in said

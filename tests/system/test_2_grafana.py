@@ -75,7 +75,7 @@ def with_stand_in(text: str, host: Path) -> str:
     (upstream,) = re.findall(r"image: (\S+/grafana:\S+)", text)
     for what, instead in (
         (upstream, image),
-        ('["/run.sh"]', '["python3", "/srv/plugins/grafana-redis/stand_in.py"]'),
+        ("- /run.sh", "- python3\n    - /srv/plugins/grafana-redis/stand_in.py"),
         ("/etc/courseload/credentials", f"{host}/credentials"),
         ("/var/lib/courseload/artifacts", f"{host}/artifacts"),
     ):

@@ -1,63 +1,51 @@
-"""The action follow, in real playbooks with real asynchronous jobs."""
+"""The action follow, in real playbooks with real jobs."""
 
+import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent, indent
+from typing import Any
 
 import pytest
 
+from helpers.plugins import load
+
 REPOSITORY = Path(__file__).parents[2]
+start_job = load("modules", "start_job")
 PLAYBOOK = """\
 - hosts: localhost
   connection: local
   gather_facts: false
   vars:
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
-    commands: {}
   tasks:
-    - name: Start
-      ansible.builtin.shell: "({{ item.value }}) > {{ item.key }}.log 2>&1"
-      args:
-        chdir: "{{ playbook_dir }}"
-        creates: "{{ '/' if item.key == 'idle' else omit }}"
-      async: 60
-      poll: 0
-      loop: "{{ commands | dict2items }}"
-      register: started
-      when: not ansible_check_mode
-
     - name: Follow
       follow:
         every: 0.2
-        timeout: "{{ patience | default(30) }}"
-        jobs: "{{ started.results | map('combine', {}) | map('jobs_of', playbook_dir) }}"
+        timeout: "{{ patience | default(90) }}"
+        directory: "{{ playbook_dir }}"
+        jobs: "{{ lookup('ansible.builtin.file', playbook_dir ~ '/jobs.json') | from_json }}"
+      environment: {GREETING: "it's here"}
       register: followed
 
     - name: Report
       ansible.builtin.debug: {msg: "follow changed something: {{ followed.changed }}"}
 """
-# The shape of a job is built here, so that the playbook above stays readable.
-JOBS_OF = """\
-def jobs_of(result, directory):
-    name = result["item"]["key"]
-    return {"name": name, "jid": result.get("ansible_job_id", "none"), "log": f"{directory}/{name}.log"}
 
+PATIENCE_S = 60  # starting Ansible takes a second, and on a machine that is busy many
+pytestmark = pytest.mark.timeout(180)
 
-class FilterModule:
-    def filters(self):
-        return {"jobs_of": jobs_of}
-"""
-
-
-SHOWN = re.compile(r"\w+ \| (\w+)")
+SHOWN = re.compile(r"\w+ \| ([\w']+)")
 
 
 def until_shown(word: str) -> str:
     """A command that waits until a line that begins with this word was shown."""
-    return f"until test -e {word}; do sleep 0.1; done"
+    return f'until test -e "{word}"; do sleep 0.1; done'
 
 
 class Outcome:
@@ -78,25 +66,31 @@ class Outcome:
         self.ok = process.wait() == 0
 
 
+def start(directory: Path, *options: str, stop: str = "", **commands: str) -> subprocess.Popen[str]:
+    """Starts a playbook that follows the commands, by name; in a process group of its own, as a shell does it."""
+    jobs = [{"name": name, "command": f"cd {directory}; {command}", "stop": stop} for name, command in commands.items()]
+    (directory / "jobs.json").write_text(json.dumps(jobs))
+    (directory / "play.yml").write_text(PLAYBOOK)
+    # Whoever runs the tests with nohup, or in the background, has signals ignored, which would be inherited.
+    unignored = ["env", "--default-signal=HUP,INT"]
+    command = [*unignored, f"{REPOSITORY}/bin/ansible-playbook", "-i", "localhost,", "play.yml", *options]
+    return subprocess.Popen(
+        command,
+        cwd=directory,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.fixture
-def follow(tmp_path: Path):
-    """Runs the commands, by name, as jobs that log what they print; follows them."""
+def follow(tmp_path: Path) -> Callable[..., Outcome]:
+    """Runs the commands, by name, as jobs; follows them."""
 
     def run(*options: str, **commands: str) -> Outcome:
-        (tmp_path / "filter_plugins").mkdir()
-        (tmp_path / "filter_plugins/jobs_of.py").write_text(JOBS_OF)
-        variables = "\n".join(f"{name}: {command!r}" for name, command in commands.items())
-        playbook = PLAYBOOK.replace("commands: {}", "commands:\n" + indent(dedent(variables), " " * 6))
-        (tmp_path / "play.yml").write_text(playbook)
-        environment = os.environ | {
-            "ANSIBLE_CONFIG": f"{REPOSITORY}/ansible.cfg",
-            "ANSIBLE_ASYNC_DIR": f"{tmp_path}/async",
-        }
-        environment.pop("PYTHONUNBUFFERED", None)
-        command = [f"{REPOSITORY}/bin/ansible-playbook", "-i", "localhost,", "play.yml", *options]
-        with subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
+        with start(tmp_path, *options, **commands) as process:
             return Outcome(process, tmp_path)
 
     return run
@@ -113,12 +107,6 @@ def test_shows_each_jobs_newest_line_while_it_runs(follow) -> None:
     assert "quick | hello" in outcome.times
     assert outcome.output.splitlines().count("slow | first") == 1
     assert "follow changed something: True" in outcome.output
-
-
-def test_changes_nothing_when_no_job_did(follow) -> None:
-    outcome = follow(idle="true")
-    assert outcome.ok, outcome.output
-    assert "follow changed something: False" in outcome.output
 
 
 def test_fails_with_name_code_and_the_end_of_the_log(follow) -> None:
@@ -138,13 +126,144 @@ def test_shows_redrawn_and_coloured_lines_as_plain_text(follow) -> None:
     assert "drawn | 20 %" in outcome.output.splitlines()
 
 
-def test_gives_up_after_its_timeout_and_says_on_whom(follow) -> None:
-    outcome = follow("-e", "patience=1", endless="sleep 20")
+def test_gives_up_after_its_timeout_and_stops_what_it_waited_for(follow, tmp_path: Path) -> None:
+    outcome = follow("-e", "patience=1", endless="echo $$ > pid; exec sleep 20")
     assert not outcome.ok
     assert "gave up waiting for endless" in outcome.output
+    assert "Stopped on localhost: endless" in outcome.output
+    assert gone(tmp_path / "pid")
 
 
 def test_does_nothing_in_check_mode(follow) -> None:
     outcome = follow("--check", never="echo no")
     assert outcome.ok, outcome.output
     assert " | " not in outcome.output
+
+
+def test_a_job_has_the_environment_of_the_task(follow) -> None:
+    outcome = follow(job='echo "$GREETING"; ' + until_shown("it's"))
+    assert outcome.ok, outcome.output
+    assert "job | it's here" in outcome.output
+
+
+def test_what_a_job_makes_can_be_read_by_others_whatever_the_mask(follow, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        follow(job="touch made")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o644
+
+
+# A process that gets away from its group, its session and its parent, as those of containers do.
+AWAY = "(setsid sh -c 'echo $$ > away; trap \"\" TERM; while :; do sleep 0.1; done' &)"
+
+
+def gone(*files: Path) -> bool:
+    """Whether the processes whose numbers are in the files are gone."""
+    return not any(Path("/proc", file.read_text().strip()).exists() for file in files)
+
+
+def wait_for(*files: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not all(file.exists() and file.read_text().strip() for file in files):
+        assert time.monotonic() < deadline, f"not there after {PATIENCE_S} s: {files}"
+        time.sleep(0.05)
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C: a terminal sends it to the whole group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def terminate(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+
+
+def hang_up(process: subprocess.Popen[str]) -> None:
+    """The terminal is closed."""
+    os.killpg(process.pid, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("end", [interrupt, terminate, hang_up], ids=lambda end: end.__name__)
+def test_whoever_interrupts_it_stops_the_jobs_and_is_told_so(tmp_path: Path, end) -> None:
+    pids = tmp_path / "pid", tmp_path / "away"
+    with start(
+        tmp_path, endless=f"trap 'touch trapped' EXIT; {AWAY}; echo $$ > pid; sleep 60", stop=f"touch {tmp_path}/tidied"
+    ) as process:
+        wait_for(*pids)
+        end(process)
+        # Whoever holds its output ends later than it does.
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode != 0
+    assert gone(*pids)
+    # The command has had its chance to tidy up, and then what the job names for it.
+    assert (tmp_path / "trapped").exists()
+    assert (tmp_path / "tidied").exists()
+    assert "courseload: Interrupted. Stopped on localhost: endless." in output
+    assert (tmp_path / "endless.result").read_text() == "stopped"
+
+
+def test_a_job_whose_follower_was_killed_outright_ends_as_well(tmp_path: Path) -> None:
+    with start(tmp_path, endless="echo $$ > pid; sleep 60") as process:
+        wait_for(tmp_path / "pid")
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+    assert gone(tmp_path / "pid")
+
+
+def left(directory: Path, lease: float, command: str) -> None:
+    """Starts a job that nobody follows, as one whose follower's machine was switched off."""
+    arguments = {"stem": str(directory / "job"), "command": command, "lease": lease}
+    subprocess.run(
+        [sys.executable, REPOSITORY / "plugins/modules/start_job.py"],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        check=True,
+        text=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_a_job_that_nobody_follows_ends_by_itself(tmp_path: Path) -> None:
+    left(tmp_path, 0.5, f"echo $$ > {tmp_path}/pid; sleep 60")
+    wait_for(tmp_path / "job.result")
+    assert (tmp_path / "job.result").read_text() == "abandoned"
+    assert gone(tmp_path / "pid")
+
+
+class Prompt(subprocess.Popen[bytes]):
+    """A process that has ended by the time it is known to have begun."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_the_end_of_a_job_is_seen_however_soon_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Prompt)
+    job = start_job.Job(str(tmp_path / "job"), "exit 3", "", 5)
+    with (tmp_path / "job.log").open("wb") as log:
+        job._reap(job._start(job.command, log.fileno()))
+    assert job.code == 3
+
+
+def test_what_an_interrupted_run_left_is_ended_before_it_is_started_anew(follow, tmp_path: Path) -> None:
+    left(tmp_path, 60, f"echo $$ > {tmp_path}/pid; sleep 60")
+    wait_for(tmp_path / "pid")
+    os.utime(tmp_path / "job.lock", (time.time() - 20, time.time() - 20))
+    outcome = follow(job=f"test -e /proc/$(cat {tmp_path}/pid) && exit 9; true")
+    assert outcome.ok, outcome.output
+
+
+def test_waits_for_one_that_somebody_else_follows(follow, tmp_path: Path) -> None:
+    left(tmp_path, 60, f"echo $$ > {tmp_path}/pid; until test -e {tmp_path}/waiting; do sleep 0.1; done; sleep 1")
+    wait_for(tmp_path / "pid")
+    outcome = follow(job=f"test -e /proc/$(cat {tmp_path}/pid) && exit 9; true")
+    assert outcome.ok, outcome.output
+    assert "job | waiting for another run of it on this host" in outcome.output
+
+
+def test_says_so_when_what_watched_over_a_job_is_gone(follow) -> None:
+    outcome = follow(job="kill -9 $PPID; sleep 1")
+    assert not outcome.ok
+    assert "job failed: the process that watched over it is gone" in outcome.output

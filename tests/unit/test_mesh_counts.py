@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
+from helpers.plugins import load
 
-import pytest
-
-MODULE = Path(__file__).parents[2] / "plugins/modules/mesh_counts.py"
+mesh_counts = load("modules", "mesh_counts")
 
 # Shortened: the labels that are not read are left out.
 INGRESS = """\
@@ -35,26 +30,15 @@ tcp_open_connections{direction="outbound",peer="src",target_addr="10.43.233.235:
 """
 
 
-@pytest.fixture(scope="module")
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mesh_counts", MODULE)
-    assert spec
-    assert spec.loader
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules["mesh_counts"] = loaded  # where dataclasses look for it
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-def test_requests_are_counted_by_backend_of_the_parent_that_is_asked_for(module: ModuleType) -> None:
-    counts = module.Counts()
+def test_requests_are_counted_by_backend_of_the_parent_that_is_asked_for() -> None:
+    counts = mesh_counts.Counts()
     counts.add("ingress", INGRESS, "course")
     counts.add("ingress", INGRESS, "course")
     assert dict(counts.split) == {"direct": 40, "relay": 34}
 
 
-def test_calls_are_counted_with_tls_and_without(module: ModuleType) -> None:
-    counts = module.Counts()
+def test_calls_are_counted_with_tls_and_without() -> None:
+    counts = mesh_counts.Counts()
     counts.add("ingress", INGRESS, "course")
     counts.add("ledger", LEDGER, "course")
     assert counts.calls() == [
@@ -64,8 +48,8 @@ def test_calls_are_counted_with_tls_and_without(module: ModuleType) -> None:
     ]
 
 
-def test_what_went_without_tls_is_over_once_no_connection_is_left(module: ModuleType) -> None:
-    counts = module.Counts()
+def test_what_went_without_tls_is_over_once_no_connection_is_left() -> None:
+    counts = mesh_counts.Counts()
     counts.add("ledger", LEDGER, "course")
     assert counts.unsecured() == []
     still = 'direction="outbound",peer="dst",tls="no_identity",dst_pod="ledger-1",dst_service="ledger"'
@@ -73,7 +57,7 @@ def test_what_went_without_tls_is_over_once_no_connection_is_left(module: Module
     assert counts.unsecured() == [{"caller": "relay", "called": "ledger", "connections": 1}]
 
 
-def test_a_proxy_that_has_counted_nothing_says_nothing(module: ModuleType) -> None:
-    counts = module.Counts()
+def test_a_proxy_that_has_counted_nothing_says_nothing() -> None:
+    counts = mesh_counts.Counts()
     counts.add("redis", "# EOF\n", "course")
     assert (dict(counts.split), counts.calls()) == ({}, [])

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -12,22 +13,34 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 const (
 	etcdTimeout = 10 * time.Second
 	slowRequest = time.Second // from which on etcd's log tells of it
-	// forgetTimeout is how long a server whose node was deleted is tried to be removed; later it may have joined anew.
-	forgetTimeout = time.Minute
+	// lookEvery is how often the members are looked at; k3s takes 15 s.
+	lookEvery     = 2 * time.Second
+	statusTimeout = 2 * time.Second
+
+	// What k3s says of etcd on the nodes of servers, and what keeps a node that is deleted until etcd has dropped its member.
+	nodeNameAnnotation                             = "etcd.k3s.cattle.io/node-name"
+	nodeAddressAnnotation                          = "etcd.k3s.cattle.io/node-address"
+	memberFinalizer                                = "wrangler.cattle.io/managed-etcd-controller"
+	voterCondition        corev1.NodeConditionType = "EtcdIsVoter"
 )
+
+type nodeClient = typedcorev1.NodeInterface
 
 // store is the cluster's datastore: etcd, within this process. It listens on loopback, and, where other servers may join,
 // on the server's address.
@@ -162,44 +175,143 @@ func (s store) ask(ctx context.Context, server, what string, question func(conte
 	})
 }
 
-// forget takes the vote of servers whose nodes are deleted, as k3s does: else each would count as one that is off.
-func (s store) forget(p *processes, client *kubernetes.Clientset) {
-	factory := informers.NewSharedInformerFactory(client, 0)
-	_, _ = factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		DeleteFunc: func(object any) {
-			if missed, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = missed.Obj
-			}
-			if node, ok := object.(*corev1.Node); ok {
-				go s.forgetOne(p.context, node.Name)
-			}
-		},
+// manage tells of each member on its node, and takes the vote of servers whose nodes are deleted, as k3s does: else each would
+// count as one that is off. A node that is deleted stays listed until etcd has dropped its member.
+func (s store) manage(p *processes, client *kubernetes.Clientset) error {
+	configuration, err := s.transport().ClientConfig()
+	if err != nil {
+		return err
+	}
+	etcd, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{address("127.0.0.1", "2379")}, TLS: configuration, DialTimeout: etcdTimeout})
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(p.context, func() { _ = etcd.Close() })
+	p.every(lookEvery, "the members of etcd", func(ctx context.Context) error {
+		limited, cancel := context.WithTimeout(ctx, etcdTimeout)
+		defer cancel()
+		return s.look(limited, etcd, client.CoreV1().Nodes())
 	})
-	factory.Start(p.context.Done())
+	return nil
 }
 
-func (s store) forgetOne(ctx context.Context, name string) {
-	limited, cancel := context.WithTimeout(ctx, forgetTimeout)
-	defer cancel()
-	err := s.ask(limited, "127.0.0.1", "etcd to forget "+name, func(ctx context.Context, client *clientv3.Client) error {
-		listed, err := client.MemberList(ctx)
-		if err != nil {
-			return err
-		}
-		for _, known := range listed.Members {
-			if known.Name != name {
-				continue // an agent, or one that another server was quicker with
-			}
-			if _, err := client.MemberRemove(ctx, known.ID); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+func (s store) look(ctx context.Context, etcd *clientv3.Client, nodes nodeClient) error {
+	found, err := nodes.List(ctx, metav1.ListOptions{LabelSelector: "node-role.kubernetes.io/etcd=true"})
+	if err != nil {
+		return err
+	}
+	for _, node := range found.Items {
+		if node.Name == s.node && node.DeletionTimestamp == nil {
+			if err := s.announce(ctx, nodes, &node); err != nil {
 				return err
 			}
-			log.Printf("etcd has forgotten %s, whose node was deleted", name)
 		}
-		return nil
-	})
-	if err != nil && ctx.Err() == nil {
-		log.Printf("etcd has not forgotten %s, whose node was deleted: %v", name, err)
 	}
+	// One of them is enough.
+	own, err := etcd.Status(ctx, address("127.0.0.1", "2379"))
+	if err != nil || own.Leader != own.Header.MemberId {
+		return err
+	}
+	listed, err := etcd.MemberList(ctx)
+	if err != nil {
+		return err
+	}
+	members := map[string]*etcdserverpb.Member{}
+	for _, member := range listed.Members {
+		members[member.Name] = member
+	}
+	var failed []error
+	for _, node := range found.Items {
+		member := members[node.Annotations[nodeNameAnnotation]]
+		if node.DeletionTimestamp == nil {
+			failed = append(failed, tell(ctx, nodes, &node, stateOf(ctx, etcd, member)))
+		} else if slices.Contains(node.Finalizers, memberFinalizer) {
+			failed = append(failed, drop(ctx, etcd, nodes, &node, member))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// announce says on this server's own node which member of etcd it is, and keeps the node until etcd has dropped that.
+func (s store) announce(ctx context.Context, nodes nodeClient, node *corev1.Node) error {
+	annotations := map[string]string{nodeNameAnnotation: s.node, nodeAddressAnnotation: s.ip}
+	known := node.Annotations[nodeNameAnnotation] == s.node && node.Annotations[nodeAddressAnnotation] == s.ip
+	if known && slices.Contains(node.Finalizers, memberFinalizer) {
+		return nil
+	}
+	finalizers := append(slices.DeleteFunc(slices.Clone(node.Finalizers), isMemberFinalizer), memberFinalizer)
+	return patch(ctx, nodes, node.Name, map[string]any{
+		"metadata": map[string]any{"annotations": annotations, "finalizers": finalizers, "resourceVersion": node.ResourceVersion}})
+}
+
+// drop removes the member, and then lets the node go.
+func drop(ctx context.Context, etcd *clientv3.Client, nodes nodeClient, node *corev1.Node, member *etcdserverpb.Member) error {
+	if member != nil {
+		if _, err := etcd.MemberRemove(ctx, member.ID); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+			return fmt.Errorf("etcd has not forgotten %s, whose node was deleted: %w", node.Name, err)
+		}
+	}
+	log.Printf("etcd has forgotten %s, whose node was deleted", node.Name)
+	finalizers := slices.DeleteFunc(slices.Clone(node.Finalizers), isMemberFinalizer)
+	return patch(ctx, nodes, node.Name, map[string]any{
+		"metadata": map[string]any{"finalizers": finalizers, "resourceVersion": node.ResourceVersion}})
+}
+
+func isMemberFinalizer(name string) bool { return name == memberFinalizer }
+
+func patch(ctx context.Context, nodes nodeClient, name string, content any) error {
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	_, err = nodes.Patch(ctx, name, types.MergePatchType, raw, metav1.PatchOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // it is gone, or somebody else was quicker: the next look sees to it
+	}
+	return err
+}
+
+// stateOf is what a member is, in the words of k3s; nil is none.
+func stateOf(ctx context.Context, etcd *clientv3.Client, member *etcdserverpb.Member) corev1.NodeCondition {
+	state := corev1.NodeCondition{Type: voterCondition, Status: corev1.ConditionFalse}
+	if member == nil {
+		state.Reason, state.Message = "NotAMember", "Node is not a member of the etcd cluster"
+		return state
+	}
+	if len(member.ClientURLs) == 0 {
+		state.Reason, state.Message = "Unhealthy", "the member has not started yet"
+		return state
+	}
+	limited, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	if _, err := etcd.Status(limited, member.ClientURLs[0]); err != nil {
+		state.Reason, state.Message = "Unhealthy", "failed to check etcd member status: "+err.Error()
+	} else if member.IsLearner {
+		state.Reason, state.Message = "MemberIsLearner", "Node has not been promoted to voting member of the etcd cluster"
+	} else {
+		state.Status, state.Reason, state.Message = corev1.ConditionTrue, "MemberNotLearner", "Node is a voting member of the etcd cluster"
+	}
+	return state
+}
+
+// tell writes a condition of a node where it is another than the one that it has.
+func tell(ctx context.Context, nodes nodeClient, node *corev1.Node, state corev1.NodeCondition) error {
+	for _, known := range node.Status.Conditions {
+		if known.Type == state.Type && known.Status == state.Status && known.Reason == state.Reason {
+			return nil
+		}
+	}
+	state.LastHeartbeatTime, state.LastTransitionTime = metav1.Now(), metav1.Now()
+	raw, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []corev1.NodeCondition{state}}})
+	if err != nil {
+		return err
+	}
+	_, err = nodes.PatchStatus(ctx, node.Name, raw)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 func address(host, port string) string {

@@ -134,7 +134,9 @@ func startServer(p *processes, s settings, own cluster, node node, skip []string
 		if err != nil {
 			return err
 		}
-		etcd.forget(p, watching)
+		if err := etcd.manage(p, watching); err != nil {
+			return err
+		}
 	}
 	t := token{hash: hashOf(mustRead(keys.server.path + ".crt")), user: "server", secret: secrets["server"]}
 	return startNode(p, s, node, address(node.ip, apiPort), t, address("127.0.0.1", apiPort))

@@ -18,7 +18,7 @@ from dashboards import routes
 from dashboards.model import MONGODB, PROMETHEUS, REDIS
 
 REPOSITORY = Path(dashboards.__file__).parents[2]
-RULES = REPOSITORY / "roles/workload/templates/prometheus/recording.yml.j2"
+RULES = REPOSITORY / "roles/prometheus/templates/recording.yml.j2"
 DATASOURCES = {source.uid: source.type_val for source in (PROMETHEUS, MONGODB, REDIS)}
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted(Path(dashboards.__file__).parent.glob("*.json"))}
 PANELS: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ def test_the_json_is_what_the_code_says() -> None:
     generated = dashboards.generated()
     assert {path.stem for path in generated} == FILES.keys()
     differing = [path.name for path, text in generated.items() if path.read_text(encoding="utf-8") != text]
-    assert differing == [], "write them anew: PYTHONPATH=files .venv/bin/python -m dashboards"
+    assert differing == [], "write them anew: PYTHONPATH=files:services .venv/bin/python -m dashboards"
 
 
 def test_there_are_the_four_dashboards_each_under_a_uid_of_its_own() -> None:
@@ -125,11 +125,10 @@ def shown(panel: dict[str, Any]) -> set[str]:
 
 
 def test_the_lines_drawn_are_the_limits_that_are_set() -> None:
-    settings = REPOSITORY / "group_vars/all"
-    workloads = yaml.safe_load((settings / "workloads.yml").read_text())["workloads"]
+    workloads = yaml.safe_load((REPOSITORY / "group_vars/all/workloads.yml").read_text())["workloads"]
     for name in ("relay", "direct"):
         scale = workloads[name]["scale"]
         assert (scale["cpu_percent"], scale["max"]) == (routes.CPU_TARGET * 100, routes.MOST)
-    objectives = yaml.safe_load((settings / "loadtest.yml").read_text())
+    objectives = yaml.safe_load((REPOSITORY / "roles/settings/defaults/main/load_test.yml").read_text())
     assert objectives["slo_p99_ms"] == routes.SLOW_S * 1000
     assert objectives["slo_failure_ratio"] == routes.FAILING

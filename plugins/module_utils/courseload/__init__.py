@@ -1,0 +1,1 @@
+"""What courseload's modules and plugins share: computation alone, without Ansible."""

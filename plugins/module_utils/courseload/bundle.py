@@ -1,0 +1,59 @@
+"""A bundle: a directory with all that a cluster needs, `bundle.yml` that says what it was made from, and its list."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import basename
+from typing import Any
+
+from .artifacts import SUMS, bundled, sha256
+from .entries import Entry
+
+DESCRIPTION = "bundle.yml"
+
+
+def describe(source: str, architecture: str, artifacts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of bundle.yml: where its images come from, for which hosts it is, and the versions of its files."""
+    versions = [f"  {name}: {spec['version']}" for name, spec in artifacts.items()]
+    lines = ["# Written by playbooks/bundle.yml.", f"image_source: {source}", f"architecture: {architecture}"]
+    return "\n".join([*lines, "artifacts:", *versions, ""])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The names of the files of a bundle, below its directory."""
+
+    kept: Collection[str]
+    replaced: Collection[str]  # by this one; an earlier bundle in the same place had them
+    strange: Collection[str]  # no part of any bundle
+
+
+def contents(directory: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> Contents:
+    """What a directory has that is to be a bundle with these artifacts. The archives in images/ are all its own."""
+    there = {
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()
+    } - {SUMS}
+    wanted = {DESCRIPTION}
+    for spec in artifacts.values():
+        wanted |= {spec["file"], f"{spec['version']}-{basename(spec.get('checksums') or '')}"}
+    wanted |= {name for name in there if Path(name).parent == Path("images")}
+    listed = set(bundled(directory)) if (directory / SUMS).is_file() else set()
+    kept = {name for name in there & wanted if not (directory / name).is_symlink()}
+    replaced = (there - wanted) & listed
+    return Contents(sorted(kept), sorted(replaced), sorted(there - kept - replaced))
+
+
+def sums(directory: Path, names: Collection[str]) -> str:
+    """The list of a bundle, as sha256sum writes and reads it."""
+    return "".join(f"{sha256(directory / name)}  {name}\n" for name in names)
+
+
+def write(path: Path, text: str, dry: bool) -> bool:
+    """Writes a file that everybody may read, unless it is there with this text; says whether it was not."""
+    entry = Entry(path, 0o644, text)
+    changed = entry.deviation() is not None
+    if changed and not dry:
+        entry.apply()
+    return changed

@@ -1,0 +1,55 @@
+"""Where images come from: built from packages, or pulled from a registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def choice(wanted: str, *, bundle: str, recorded: str, answers: bool, unpinned: Sequence[str]) -> dict[str, Any]:
+    """Where images come from: `source` (packages or registry), the `reason`, and `refusals`, sentences why not.
+
+    `wanted` is the setting, `bundle` the directory of the bundle and `recorded` what the data here was made with, if
+    there are any; `answers` says whether a registry does, and `unpinned` has the upstream images without a digest.
+    """
+    bundled = _source_of(bundle) if bundle else ""
+    if bundled:
+        source, reason = bundled, "the bundle was made with it"
+    elif wanted != "auto":
+        source, reason = wanted, "image_source asks for it"
+    elif recorded in ("packages", "registry"):
+        source, reason = recorded, "the data here was made with it"
+    elif not answers:
+        source, reason = "packages", "no container registry answered"
+    elif unpinned:
+        source, reason = "packages", "a registry answers, but no digests are pinned (playbooks/lock.yml pins them)"
+    else:
+        source, reason = "registry", "a registry answers and the digests are pinned"
+    refusals = []
+    if wanted not in ("auto", "packages", "registry"):
+        refusals.append(f"image_source is '{wanted}': use auto, packages or registry.")
+    if wanted not in ("auto", source):
+        refusals.append(
+            f"image_source is {wanted}, and the bundle {bundle} was made with {source}: "
+            f"leave image_source at auto, or make another bundle with playbooks/bundle.yml -e image_source={wanted}."
+        )
+    if recorded not in ("", source):
+        other = f" and use a bundle made with {recorded}" if bundled else ""
+        refusals.append(
+            f"The data here was made with image_source {recorded}, and {source} cannot read it: "
+            f"leave image_source at auto{other}, or remove the data first with playbooks/reset.yml."
+        )
+    if source == "registry" and unpinned:
+        refusals.append(
+            "image_source is registry, but digests are missing in group_vars/all/digests.yml: run playbooks/lock.yml "
+            "on a machine that reaches the registry, or use image_source packages."
+        )
+    return {"source": source, "reason": reason, "refusals": refusals}
+
+
+def _source_of(bundle: str) -> str:
+    """What a bundle says that it was made with."""
+    found = re.search(r"^image_source: (\w+)$", Path(bundle, "bundle.yml").read_text(), re.MULTILINE)
+    return found[1] if found else ""

@@ -1,0 +1,114 @@
+"""A load test: whether its options are possible, which workers it has, and its result in a few lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from . import traffic
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+WORKER = "locust-worker-{}"
+
+
+def seconds(duration: object) -> int:
+    """Of a duration like 60s, 5m or 1h; 0 where it is none."""
+    match = re.fullmatch(r"([0-9]{1,6})([smh]?)", str(duration))
+    return int(match[1]) * UNITS[match[2]] if match else 0
+
+
+def refusals(options: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+    """A sentence for each option of a load test that is not possible; hosts are those that send the load."""
+    values = {"the group load": ", ".join(hosts), **options}
+    return [f"{name} must be {must}, not '{values[name]}'." for name, good, must in _checks(options, hosts) if not good]
+
+
+def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str, bool, str]]:
+    """Options, whether they are possible, and what they must be."""
+    users, pool, duration = _whole(options["users"], 6), _whole(options["pool"], 6), seconds(options["duration"])
+    rate, spawn_rate = _number(options["rate"]), _number(options["spawn_rate"])
+    ratio = _number(options["slo_failure_ratio"])
+    enough = not rate or round((users or 0) * rate * duration, 6) >= 1
+    return [
+        ("the group load", bool(hosts), "hosts of the inventory that send the load"),
+        ("users", bool(users) and str(options["users"])[0] != "0", "a whole number from 1 to 999999"),
+        ("rate", rate is not None, "a number of requests per second and user, or 0 for as fast as answers come"),
+        ("spawn_rate", bool(spawn_rate), "a number of users per second, above 0"),
+        ("duration", duration >= 5, "at least 5 seconds, written like 60s, 5m or 1h"),
+        (
+            "duration",
+            (users or 0) < (spawn_rate or 0) * duration,
+            "longer than the users take to start (users divided by spawn_rate)",
+        ),
+        (
+            "rate",
+            enough,
+            "high enough for a request to fall due (users times rate times the seconds of duration at least 1), "
+            "or 0 for as fast as answers come",
+        ),
+        ("pool", pool is not None and 1 <= pool <= 100000, "a whole number from 1 to 100000"),
+        ("seed", _whole(options["seed"], 9) is not None, "a whole number"),
+        ("slo_p99_ms", bool(_number(options["slo_p99_ms"])), "a number of milliseconds above 0"),
+        ("slo_failure_ratio", ratio is not None and ratio <= 1, "a number from 0 to 1"),
+        ("ui", str(options["ui"]).lower() in ("true", "false", "yes", "no"), "true or false"),
+    ]
+
+
+def _whole(value: object, digits: int) -> int | None:
+    return int(str(value)) if re.fullmatch(rf"[0-9]{{1,{digits}}}", str(value)) else None
+
+
+def _number(value: object) -> float | None:
+    return float(str(value)) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", str(value)) else None
+
+
+def target(addresses: Iterable[str], port: object) -> str:
+    """Where the notes are posted, as `loadgen` takes it: the URLs of these addresses, with commas between them."""
+    return ",".join(f"http://{address}:{port}" for address in addresses)
+
+
+def workers(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """`host` and `name` of each: one for every core, since a worker is one process and keeps one core busy at most."""
+    places = [host for host in hosts for _ in range(hostvars[host]["ansible_facts"]["processor_vcpus"])]
+    return [{"host": host, "name": WORKER.format(number)} for number, host in enumerate(places, 1)]
+
+
+def pods_on(host: str, placed: Iterable[Mapping[str, str]], master: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The pods of a load test on a host, by name; `master` has those of the master where that is the host."""
+    return {**master, **{worker["name"]: {} for worker in placed if worker["host"] == host}}
+
+
+def sum_up(summary: Mapping[str, Any], mesh: Mapping[str, Any] | None, report: str) -> list[str]:
+    """The lines that people read first, of summary.json, what the mesh counted if there is one, and the report."""
+    routes, latency, stored = summary["routes"], summary["latency_ms"], summary["reconciliation"] or {}
+    shares = ", ".join(f"{route} {round(100 * figures['share'], 1)} %" for route, figures in routes.items())
+    replicas = ", ".join(
+        f"{route} {'-'.join(map(str, dict.fromkeys(figures['replicas'])))}"
+        for route, figures in routes.items()
+        if figures["replicas"]
+    )
+    return [
+        f"{summary['verdict'].upper()}: {summary['requests']} requests, {summary['rps']} a second, "
+        f"p50 {latency['p50']} ms, p99 {latency['p99']} ms, {summary['failures']} failed",
+        f"Split: {shares}{f'; replicas: {replicas}' if replicas else ''}",
+        traffic.of_run(mesh) if mesh else "Shared by the ingress: there is no mesh.",
+        f"MongoDB: {_counts(stored.get('mongodb'))}",
+        f"Redis: {_counts(stored.get('redis'))}",
+        _generator(summary["generator"]),
+        *(f"Warning: {warning}" for warning in summary["warnings"]),
+        f"Report: {report}",
+    ]
+
+
+def _generator(found: Mapping[str, Any] | None) -> str:
+    """How near its limit the load generator was."""
+    if not found:
+        return "Load generator: not known"
+    workers = f"{found['workers']} worker{'s' if found['workers'] != 1 else ''}"
+    used = f"{100 * found['cpu']:.0f} % of a core each, the busiest up to {100 * found['busiest_cpu']:.0f} %"
+    return f"Load generator: {workers}, {used}; waited for a core {100 * found['waited']:.0f} % of the time"
+
+
+def _counts(found: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{name} {count}" for name, count in (found or {}).items()) or "not known"

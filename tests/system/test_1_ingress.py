@@ -1,0 +1,147 @@
+"""What the ingress itself answers, and what it does when a route is not ready."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers import courseload
+from helpers.courseload import ADDRESS, NOTE, ROUTES, Answer, notes, post
+from helpers.machine import podman
+from helpers.manifests import render
+
+HEAD = b"POST /course HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+SLOW_S = 15  # `timeout http-request` of the ingress
+
+
+def answered(*pieces: bytes, gap_s: float = 0.1) -> tuple[bytes, float]:
+    """The answer to a request in pieces, and the seconds that it took; raises TimeoutError without one."""
+    with socket.create_connection(ADDRESS, timeout=2 * SLOW_S) as client:
+        started = time.monotonic()
+        for piece in pieces:
+            client.sendall(piece)
+            time.sleep(gap_s)
+        return client.recv(65536), time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",),
+        (CHUNKED + b"2\r\n{}no end\r\n0\r\n\r\n",),
+        (CHUNKED, b"2\r\n{}\r\n", b"zz\r\n"),
+    ],
+    ids=["no size", "no end", "a good one first"],
+)
+def test_malformed_chunks_are_a_bad_request(pieces: tuple[bytes, ...]) -> None:
+    answer, _ = answered(*pieces)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_that_is_too_large_is_refused() -> None:
+    answer, seconds = answered(HEAD + b"Content-Length: 2000000\r\n\r\n" + b"x" * 100_000)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert seconds < 2
+
+
+def test_nothing_but_the_notes_is_there() -> None:
+    for path in (b"/", b"/metrics", b"/course/", b"/readyz"):
+        answer, _ = answered(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", gap_s=0)
+        assert answer.startswith(b"HTTP/1.1 404 "), path
+
+
+def test_a_request_that_does_not_arrive_ends() -> None:
+    unfinished = [(HEAD,), (HEAD + b"Content-Length: 80\r\n\r\n", b'{"curso"'), (CHUNKED, b"8\r\n")]
+    with ThreadPoolExecutor() as pool:
+        for answer, seconds in pool.map(lambda pieces: answered(*pieces), unfinished):
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert SLOW_S - 1 < seconds < SLOW_S + 3
+
+
+@contextmanager
+def frozen(container: str) -> Iterator[None]:
+    podman("pause", container)
+    try:
+        yield
+    finally:
+        podman("unpause", container)
+
+
+def until(holds: Callable[[list[Answer]], bool]) -> float:
+    """Seconds until something holds of ten notes in turn, each answered within a second."""
+    started = time.monotonic()
+    while time.monotonic() - started < 30:
+        answers = []
+        before = time.monotonic()
+        try:
+            answers = [post(NOTE, timeout=1) for _ in range(10)]
+        except OSError:
+            continue
+        if holds(answers):
+            return before - started
+    raise AssertionError("never")
+
+
+def all_by(*routes: str) -> Callable[[list[Answer]], bool]:
+    return lambda answers: {(answer.status, answer.route) for answer in answers} == {(201, route) for route in routes}
+
+
+def test_a_route_whose_database_is_unavailable_is_out_and_comes_back_by_itself() -> None:
+    with frozen("redis-redis"):
+        out = until(all_by("relay"))
+    back = until(all_by(*ROUTES))
+    # A second until the next look, one for the route to give the database up, and the requests that waited meanwhile.
+    assert out < 5
+    assert back < 5
+
+
+def test_while_no_route_is_ready_the_ingress_says_when_to_come_back() -> None:
+    def refused(answers: list[Answer]) -> bool:
+        return {(answer.status, answer.route) for answer in answers} == {(503, None)}
+
+    with frozen("mongodb-mongodb"):
+        out = until(refused)
+        assert {post(NOTE, timeout=1).retry_after for _ in range(5)} == {"1"}
+        assert post(NOTE, timeout=1).body["error"]
+    back = until(all_by(*ROUTES))
+    assert out < 5
+    assert back < 10
+
+
+def test_a_route_that_is_gone_costs_no_request() -> None:
+    course = "a-route-is-gone"
+    podman("stop", "--time=10", "relay-relay")
+    try:
+        answers = [post(NOTE | {"curso": course}) for _ in range(30)]
+    finally:
+        podman("start", "relay-relay")
+        courseload.wait_until_it_serves(30)
+    assert {(answer.status, answer.route) for answer in answers} == {(201, "direct")}
+    with notes() as collection:
+        assert collection.count_documents({"curso": course}) >= len(answers)
+
+
+@pytest.mark.parametrize("mesh", ["none", "linkerd"])
+def test_its_configuration_for_a_cluster_is_valid(tmp_path: Path, mesh: str) -> None:
+    objects = render(tmp_path, "packages", mesh=mesh).of_kind("ConfigMap")
+    (found,) = (found for found in objects if found["metadata"]["name"] == "ingress-config")
+    pod = next(yaml.safe_load_all((courseload.MANIFESTS / "ingress.yml").read_text()))
+    image = pod["spec"]["containers"][0]["image"]
+    for name, text in found["data"].items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o644)
+    command = ["podman", "run", "--rm", "--user=root", f"--volume={tmp_path}:/etc/haproxy:ro", image]
+    checked = subprocess.run(
+        [*command, "haproxy", "-c", "-V", "-f", "/etc/haproxy/haproxy.cfg"], check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "Configuration file is valid" in checked.stdout + checked.stderr

@@ -1,0 +1,183 @@
+"""Downloaded files: what publishers' lists and bundles say, and the action artifact's parts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from hashlib import sha256 as hashed
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import pytest
+import yaml
+
+from courseload.artifacts import Artifact, bundled, deviations, needed, pins_text, sha256
+from helpers.plugins import load
+
+artifact = load("action", "artifact")
+
+ONE, TWO = "1" * 64, "2" * 64
+THING = Artifact("1", "https://example.invalid/v%2B1/thing", "thing-1", checksums="https://example.invalid/sums.txt")
+CHART = Artifact("1.0", "https://example.invalid/c-x-1.0.tgz", "c-x-1.0.tgz", "https://example.invalid/index.yaml")
+
+
+@pytest.mark.parametrize("line", ["{}  thing", "{} *thing", "{}  ./thing", "{}  thing\r"])
+def test_a_publishers_list_has_lines_as_sha256sum_writes_them(line: str) -> None:
+    assert THING.published_sum(f"{TWO}  another-thing\n{TWO}  thing.sig\n{line.format(ONE)}\n") == ONE
+
+
+@pytest.mark.parametrize("text", ["", f"{ONE}  things\n", f"{ONE[1:]}  thing\n", "<html>thing</html>"])
+def test_a_list_without_the_file_says_nothing(text: str) -> None:
+    assert THING.published_sum(text) == ""
+
+
+def test_the_index_of_a_chart_repository_tells_the_digest_of_a_version() -> None:
+    releases = [{"version": "1.0.1", "digest": TWO}, {"version": "1.0", "digest": ONE}]
+    index = yaml.safe_dump({"entries": {"c-x": releases, "c": [{"version": "1.0", "digest": TWO}]}})
+    assert CHART.published_sum(index) == ONE
+    assert CHART.published_sum("entries: {}") == ""
+
+
+@pytest.mark.parametrize("text", ["<html>", "entries: [", "[]", "entries: {c-x: [{version: '1.0'}]}"])
+def test_what_is_no_index_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="index"):
+        CHART.published_sum(text)
+
+
+def test_the_sum_in_a_description_goes_before_the_pins() -> None:
+    description = {"version": 1, "url": "file:///a", "file": "a"}
+    pins = {"a": TWO.upper()}
+    assert Artifact.described(description, pins).pin == TWO
+    assert Artifact.described(description | {"sha256": ONE}, pins).pin == ONE
+    assert not Artifact.described(description, {}).vouched_for
+    assert Artifact.described(description | {"brought": True}, {}).vouched_for
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b", "images/.c"):
+        (tmp_path / name).write_text(name)
+    names = ("a", "b", "images/.c")
+    lines = [f"{hashed(name.encode()).hexdigest()}  {name}\n" for name in names]
+    (tmp_path / "SHA256SUMS").write_text("".join(lines))
+    return tmp_path
+
+
+def test_a_bundle_as_it_was_made_has_no_deviations(bundle: Path) -> None:
+    assert deviations(bundle) == {}
+    assert bundled(bundle)["a"] == sha256(bundle / "a")
+
+
+def test_what_is_not_as_it_was_is_named_by_what_is_wrong(bundle: Path) -> None:
+    (bundle / "a").unlink()
+    (bundle / "images/.c").write_text("C")
+    (bundle / "images/new").write_text("")
+    (bundle / "b").rename(bundle / "other")
+    (bundle / "b").symlink_to("other")
+    assert deviations(bundle) == {
+        "missing": ["a"],
+        "changed": ["b", "images/.c"],
+        "not on its list": ["images/new", "other"],
+    }
+
+
+class Cut(BaseHTTPRequestHandler):
+    """A server that ends in the middle of what it has announced."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"half")
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class calls it so
+        """Says nothing."""
+
+
+@pytest.fixture
+def cut() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cut)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/thing"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_that_ends_early_leaves_what_was_there(tmp_path: Path, cut: str) -> None:
+    target = tmp_path / "thing-1"
+    target.write_text("before")
+    with pytest.raises(artifact.NO_ANSWER, match="only 4 of 100 bytes"):
+        artifact.download(Artifact("1", cut, "thing-1"), target, ONE, sha256(target))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("thing-1", "before")]
+
+
+def test_a_list_without_end_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"x" * 1000)
+    with pytest.raises(ValueError, match="larger than 999"):
+        list(artifact.received((tmp_path / "list").as_uri(), 1, 999))
+
+
+def test_a_file_gets_its_place_with_rights_for_everybody_to_read(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("content")
+    (tmp_path / "source").chmod(0o600)
+    file = Artifact("1", (tmp_path / "source").as_uri(), "thing-1", brought=True)
+    (tmp_path / "files").mkdir()
+    target = tmp_path / "files/thing-1"
+    assert artifact.download(file, target, "", "")
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("content", 0o644)
+    assert not artifact.download(file, target, "", sha256(target))
+    assert list((tmp_path / "files").iterdir()) == [target]
+
+
+def test_only_what_is_missing_or_has_another_sum_is_downloaded() -> None:
+    pinned = Artifact("1", "file:///a", "a", pin=ONE)
+    assert [artifact.lacking(pinned, found) for found in ("", TWO, ONE)] == [True, True, False]
+    assert [artifact.lacking(THING, found, ONE) for found in ("", TWO, ONE)] == [True, True, False]
+    assert [artifact.lacking(THING, found) for found in ("", TWO)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        URLError("Tunnel connection failed: user:p%40ss@proxy"),
+        ValueError("nonnumeric port: 'p@ss'"),
+        HTTPError("http://user:p%40ss@proxy", 407, "Proxy Authentication Required for user:p@ss", None, None),  # type: ignore[arg-type]
+    ],
+)
+def test_no_reason_tells_the_password_of_a_proxy(problem: Exception) -> None:
+    with artifact.environment({"https_proxy": "http://user:p%40ss@proxy:3128"}):
+        told = artifact.reason(problem)
+    assert "***" in told
+    assert not any(secret in told for secret in ("p@ss", "p%40ss"))
+
+
+def test_a_cluster_needs_what_is_for_its_architecture_its_mesh_and_what_runs_beside_it() -> None:
+    described: dict[str, dict[str, str]] = {
+        "amd64": {"architecture": "amd64"},
+        "arm64": {"architecture": "arm64"},
+        "chart": {"mesh": "linkerd"},
+        "plugin": {"workload": "grafana"},
+        "other": {},
+    }
+    assert list(needed(described, "arm64", mesh=False, workloads=[])) == ["arm64", "other"]
+    assert list(needed(described, "amd64", mesh=True, workloads={"grafana": {}})) == [
+        "amd64",
+        "chart",
+        "plugin",
+        "other",
+    ]
+
+
+def test_the_pins_are_the_digests_of_images_and_the_sums_of_the_files_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "thing-1").write_bytes(b"thing")
+    images = {"redis": {"name": "docker.io/library/redis", "tag": "8.0"}}
+    files = [str(tmp_path / "thing-1"), str(tmp_path / "absent")]
+    text = pins_text({"redis": "sha256:1"}, images, files)
+    assert yaml.safe_load(text) == {
+        "registry_digests": {"redis": "sha256:1"},
+        "artifact_pins": {"thing-1": hashed(b"thing").hexdigest()},
+    }
+    assert "redis: sha256:1 # 8.0" in text
+    assert yaml.safe_load(pins_text({}, images, []))["artifact_pins"] == {}

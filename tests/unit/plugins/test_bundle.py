@@ -1,0 +1,67 @@
+"""A bundle: what it says of itself, and which files are its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from courseload import bundle
+from courseload.artifacts import SUMS, deviations
+
+ARTIFACTS: dict[str, dict[str, Any]] = {
+    "k3s-amd64": {"version": "v2", "file": "k3s-v2", "checksums": "https://example.invalid/sums.txt"},
+    "plugin": {"version": "1.0", "file": "plugin.zip"},
+}
+NAMES = ("bundle.yml", "k3s-v2", "plugin.zip", "images/redis.tar.zst")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    for name in NAMES:
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_a_bundle_says_what_it_was_made_from() -> None:
+    assert yaml.safe_load(bundle.describe("packages", "amd64", ARTIFACTS)) == {
+        "image_source": "packages",
+        "architecture": "amd64",
+        "artifacts": {"k3s-amd64": "v2", "plugin": 1.0},
+    }
+
+
+def test_what_an_earlier_bundle_had_is_replaced_and_anything_else_is_strange(directory: Path) -> None:
+    (directory / SUMS).write_text(bundle.sums(directory, NAMES) + "0" * 64 + "  k3s-v1\n")
+    for name in ("k3s-v1", "notes.txt", "images/deeper/file"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).touch()
+    found = bundle.contents(directory, ARTIFACTS)
+    assert found.kept == sorted(NAMES)
+    assert found.replaced == ["k3s-v1"]
+    assert found.strange == ["images/deeper/file", "notes.txt"]
+
+
+def test_a_link_is_no_part_of_a_bundle(directory: Path) -> None:
+    (directory / "plugin.zip").unlink()
+    (directory / "plugin.zip").symlink_to("k3s-v2")
+    assert bundle.contents(directory, ARTIFACTS).strange == ["plugin.zip"]
+
+
+def test_a_bundle_with_its_list_has_no_deviations(directory: Path) -> None:
+    names = bundle.contents(directory, ARTIFACTS).kept
+    assert bundle.write(directory / SUMS, bundle.sums(directory, names), dry=False)
+    assert deviations(directory) == {}
+    assert bundle.contents(directory, ARTIFACTS).kept == names
+
+
+def test_a_file_is_written_where_it_differs_and_not_in_check_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert bundle.write(path, "text", dry=True)
+    assert not path.exists()
+    assert bundle.write(path, "text", dry=False)
+    assert not bundle.write(path, "text", dry=False)
+    assert path.stat().st_mode & 0o777 == 0o644

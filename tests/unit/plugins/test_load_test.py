@@ -1,0 +1,128 @@
+"""The options of a load test, its workers, and its result in a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from courseload import load_test
+
+OPTIONS: dict[str, Any] = {
+    "users": 100,
+    "rate": 2,
+    "spawn_rate": 20,
+    "duration": "60s",
+    "pool": 1000,
+    "seed": 1,
+    "slo_p99_ms": 500,
+    "slo_failure_ratio": 0.01,
+    "ui": False,
+}
+POSSIBLE = [
+    {},
+    {"users": "999999", "spawn_rate": "99999"},
+    {"rate": "0", "users": 1},
+    {"rate": 0.5, "ui": "yes"},
+    {"duration": "5m"},
+    {"seed": 0, "slo_failure_ratio": "1"},
+]
+IMPOSSIBLE = [
+    ("users", 0),
+    ("users", "1e3"),
+    ("rate", "-1"),
+    ("rate", "0.0001"),
+    ("spawn_rate", 0),
+    ("duration", "4s"),
+    ("duration", "1d"),
+    ("duration", "5s"),  # as long as the users take to start
+    ("pool", 0),
+    ("pool", 100001),
+    ("seed", "x"),
+    ("slo_p99_ms", 0),
+    ("slo_failure_ratio", 1.1),
+    ("ui", "maybe"),
+]
+
+
+@pytest.mark.parametrize("options", POSSIBLE)
+def test_what_is_possible_is_not_refused(options: dict[str, Any]) -> None:
+    assert load_test.refusals(OPTIONS | options, ["here"]) == []
+
+
+@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
+def test_what_is_not_possible_is_refused_by_its_name_and_value(name: str, value: object) -> None:
+    options = OPTIONS | {"users": 10 if name == "rate" else 100, "rate": 0.1 if name == "users" else 2} | {name: value}
+    said = load_test.refusals(options, ["here"])
+    assert said
+    assert all(sentence.endswith(f", not '{options[sentence.split()[0]]}'.") for sentence in said)
+    assert any(sentence.startswith(f"{name} must be ") for sentence in said)
+
+
+def test_notes_are_posted_to_all_addresses() -> None:
+    assert load_test.target(["192.0.2.1", "192.0.2.2"], 30080) == "http://192.0.2.1:30080,http://192.0.2.2:30080"
+    assert load_test.target(["ingress"], "8080") == "http://ingress:8080"
+    assert load_test.target([], 30080) == ""
+
+
+def test_a_load_test_needs_a_host_that_sends_the_load() -> None:
+    assert load_test.refusals(OPTIONS, []) == [
+        "the group load must be hosts of the inventory that send the load, not ''."
+    ]
+
+
+@pytest.mark.parametrize(("duration", "seconds"), [("60s", 60), ("5m", 300), ("1h", 3600), (90, 90), ("soon", 0)])
+def test_a_duration_is_so_many_seconds(duration: object, seconds: int) -> None:
+    assert load_test.seconds(duration) == seconds
+
+
+def test_each_core_has_a_worker_and_each_host_the_pods_of_its_own() -> None:
+    cores = {name: {"ansible_facts": {"processor_vcpus": number}} for name, number in (("a", 2), ("b", 1))}
+    workers = load_test.workers(["a", "b"], cores)
+    assert [(worker["host"], worker["name"]) for worker in workers] == [
+        ("a", "locust-worker-1"),
+        ("a", "locust-worker-2"),
+        ("b", "locust-worker-3"),
+    ]
+    assert list(load_test.pods_on("b", workers, {"locust-master": {}})) == ["locust-master", "locust-worker-3"]
+    assert list(load_test.pods_on("a", workers, {})) == ["locust-worker-1", "locust-worker-2"]
+
+
+def summary(**more: Any) -> dict[str, Any]:
+    routes = {"relay": {"share": 0.5004, "replicas": None}, "direct": {"share": 0.4996, "replicas": [1, 3]}}
+    return {
+        "verdict": "pass",
+        "requests": 100,
+        "rps": 10.0,
+        "latency_ms": {"p50": 1.5, "p99": 9.0},
+        "failures": 0,
+        "routes": routes,
+        "reconciliation": {"mongodb": {"acknowledged": 100, "missing": 0}, "redis": {"missing": 0}},
+        "generator": {"workers": 2, "cpu": 0.412, "busiest_cpu": 0.87, "waited": 0.021},
+        "warnings": [],
+    } | more
+
+
+def test_a_run_is_summed_up_in_seven_lines() -> None:
+    assert load_test.sum_up(summary(), None, "/reports/report.html") == [
+        "PASS: 100 requests, 10.0 a second, p50 1.5 ms, p99 9.0 ms, 0 failed",
+        "Split: relay 50.0 %, direct 50.0 %; replicas: direct 1-3",
+        "Shared by the ingress: there is no mesh.",
+        "MongoDB: acknowledged 100, missing 0",
+        "Redis: missing 0",
+        "Load generator: 2 workers, 41 % of a core each, the busiest up to 87 %; waited for a core 2 % of the time",
+        "Report: /reports/report.html",
+    ]
+
+
+def test_a_warning_has_a_line_of_its_own_and_a_run_without_workers_is_summed_up_too() -> None:
+    warned = load_test.sum_up(summary(warnings=["Worker 1 (host) used 87% of its core."]), None, "")
+    assert warned[-2] == "Warning: Worker 1 (host) used 87% of its core."
+    assert load_test.sum_up(summary(generator=None), None, "")[5] == "Load generator: not known"
+
+
+def test_what_was_not_reconciled_is_not_known_and_the_mesh_tells_what_it_counted() -> None:
+    mesh = {"split": {"relay": 1}, "calls": [], "silent": {}}
+    lines = load_test.sum_up(summary(reconciliation=None), mesh, "")
+    assert lines[2].startswith("Shared by the mesh, as its proxies counted: relay 1;")
+    assert lines[3:5] == ["MongoDB: not known", "Redis: not known"]
