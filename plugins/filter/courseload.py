@@ -116,6 +116,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     # A load test.
     "load_test_seconds": load_test.seconds,
     "load_test_refusals": load_test.refusals,
+    "capacity_refusals": load_test.capacity_refusals,
     "load_test_target": load_test.target,
     "load_test_workers": load_test.workers,
     "load_test_pods": load_test.pods_on,

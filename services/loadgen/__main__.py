@@ -1,4 +1,5 @@
-"""The load test's commands: `run` is `baseline`, `drive`, `reconcile`, `figures`, `report` in turn; `work` is a worker.
+"""The load test's commands: `run` is `baseline`, `drive`, `reconcile`, `figures`, `report` in turn, `capacity`
+is one run after the other; `work` is a worker.
 
 python3 -m loadgen run --directory DIR --target URL --users 100 ...
 python3 -m loadgen reconcile --directory DIR
@@ -13,12 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from course.settings import BadSetting, Environment
 from loadgen.prometheus import parse_address
-from loadgen.settings import RunDirectory, Settings, write_json
+from loadgen.settings import ARRIVALS, CLOSED, RunDirectory, Settings, write_json
 from loadgen.targets import parse_targets
 
 PATIENCE_S = 60
@@ -48,17 +50,24 @@ def run(options: argparse.Namespace) -> None:
     write_json(directory.settings, _settings(options))
     if options.await_follower:
         _await_follower(directory)
+    _run_stages(directory)
+
+
+def _run_stages(directory: RunDirectory) -> None:
     for stage in ("baseline", "drive", "reconcile", "figures", "report"):
-        command = [sys.executable, "-m", "loadgen", stage, "--directory", str(options.directory)]
-        with subprocess.Popen(command) as process:
-            try:
-                code = process.wait()
-            except SystemExit:
-                # Told to end, and the stage in its turn: the master has to tell its workers.
-                process.terminate()
-                raise
-        if code:
+        if code := _command(stage, f"--directory={directory.path}"):
             sys.exit(code)
+
+
+def _command(*arguments: str) -> int:
+    """Runs a command of this program in a process of its own; returns its exit code."""
+    with subprocess.Popen([sys.executable, "-m", "loadgen", *arguments]) as process:
+        try:
+            return process.wait()
+        except SystemExit:
+            # Told to end, and the command in its turn: a master has to tell its workers.
+            process.terminate()
+            raise
 
 
 def _await_follower(directory: RunDirectory) -> None:
@@ -70,6 +79,31 @@ def _await_follower(directory: RunDirectory) -> None:
                 f"courseload: nobody has followed this run within {FOLLOWER_S} s, so it ends here: start another one."
             )
         time.sleep(0.1)
+
+
+def capacity(options: argparse.Namespace) -> None:
+    """Searches for the highest rate that meets the objectives, with a load test for each step."""
+    from loadgen.capacity.certificate import write_certificate
+    from loadgen.capacity.result import StepResult
+    from loadgen.capacity.run import Plan, find_capacity, result_of, step_settings
+    from loadgen.capacity.search import Limits, Step
+
+    root: Path = options.directory
+    if options.await_follower:
+        _await_follower(RunDirectory(root))
+    settings = _settings(options, users=options.workers, rate=1.0, spawn_rate=1.0, duration_s=1.0)
+    limits = Limits(options.start_rate, options.step_s, options.hold_s, options.precision)
+
+    def try_step(number: int, step: Step) -> StepResult:
+        directory = RunDirectory(root / "steps" / f"{number:02}")
+        directory.path.mkdir(parents=True)
+        write_json(directory.settings, step_settings(settings, number, step))
+        _run_stages(directory)
+        for ids in directory.path.glob("*.ids"):
+            ids.unlink()
+        return result_of(step, directory)
+
+    write_certificate(root, find_capacity(settings, Plan(limits, options.limit_s, options.single_threaded), try_step))
 
 
 def baseline(options: argparse.Namespace) -> None:
@@ -100,7 +134,11 @@ def drive(options: argparse.Namespace) -> None:
 
 
 def work(options: argparse.Namespace) -> None:
-    """A worker, until the master ends the run."""
+    """A worker, until the master ends the run; with --again for one run after the other."""
+    if options.again:
+        while not (code := _command("work", f"--master={options.master}")):
+            pass
+        sys.exit(code)
     from loadgen.drive import run_worker
 
     run_worker(options.master)
@@ -156,6 +194,7 @@ def report(options: argparse.Namespace) -> None:
 
 COMMANDS = {
     "run": run,
+    "capacity": capacity,
     "baseline": baseline,
     "drive": drive,
     "work": work,
@@ -165,15 +204,14 @@ COMMANDS = {
 }
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace, **further: Any) -> Settings:
+    """The settings of a run: what was asked for, and what is said here."""
     parse_targets(options.target)
     if options.prometheus:
         options.prometheus = parse_address(options.prometheus)
+    asked = {name: value for name, value in vars(options).items() if name in Settings.__struct_fields__} | further
     name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return Settings(
-        run=f"{name}-{options.users}u-{secrets.token_hex(2)}",
-        **{field: getattr(options, field) for field in Settings.__struct_fields__ if field != "run"},
-    )
+    return Settings(run=f"{name}-{asked['users']}u-{secrets.token_hex(2)}", **asked)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,20 +221,40 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
         if name == "work":
             sub.add_argument("--master", required=True, help="host name or address of the master")
+            sub.add_argument("--again", action="store_true", help="wait for another master after each")
             continue
         sub.add_argument("--directory", type=Path, required=True, help="where the run's files are")
-        if name == "run":
+        if name in ("run", "capacity"):
             _add_settings(sub)
+        if name == "run":
+            _add_load(sub)
+        if name == "capacity":
+            _add_search(sub)
     return parser
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--users", type=int, required=True)
+    add("--rate", type=float, required=True, help="requests per second and user; 0: as fast as answers come")
+    add("--arrivals", choices=ARRIVALS, default=CLOSED, help="open: notes come whether or not others were answered")
+    add("--spawn-rate", type=float, required=True, help="how many users start in a second")
+    add("--duration", dest="duration_s", type=float, required=True, help="seconds, with the start of the users")
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--start-rate", type=float, required=True, help="requests a second of the first step")
+    add("--step", dest="step_s", type=int, required=True, help="seconds for which a rate is tried")
+    add("--hold", dest="hold_s", type=int, required=True, help="seconds for which the answer is held")
+    add("--precision", type=float, required=True, help="by how much, of 1, what was missed may be above the answer")
+    add("--limit", dest="limit_s", type=float, required=True, help="seconds that the search may take")
+    add("--single-threaded", type=_names, default=(), metavar="NAME,...", help="workloads whose replicas use one core")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--target", required=True, help="what the notes are posted to, without /course; several with commas")
-    add("--users", type=int, required=True)
-    add("--rate", type=float, required=True, help="requests per second and user; 0: as fast as answers come")
-    add("--spawn-rate", type=float, required=True, help="how many users start in a second")
-    add("--duration", dest="duration_s", type=float, required=True, help="seconds, with the start of the users")
     add("--pool", type=int, required=True, help="how many different notes there are")
     add("--seed", type=int, required=True)
     add("--await-follower", action="store_true", help="begin when there is a file `followed` in the directory")

@@ -58,7 +58,8 @@ class Load(msgspec.Struct):
     """What the load test saw, as the later stages read it.
 
     Times are seconds since the epoch on the master's clock: from the first user to when the users were asked to stop.
-    `acknowledged` and `unknown` notes are as many as the workers say, whatever ids have arrived.
+    What was answered during the warm-up is in `series`, not in the counts of requests. `acknowledged` and `unknown`
+    notes are as many as the workers say, whatever ids have arrived.
     """
 
     started_at: float
@@ -252,10 +253,12 @@ class Collector:
         """Merges one second of a worker; returns how many requests it held."""
         second = self._place(epoch, report.sent_at, now)
         packed = report.seconds[epoch]
+        judged = second >= self._settings.warm_up_s
         requests = 0
         for name, encoded in packed.latencies.items():
             histogram = decode(encoded)
-            self._totals[name].add(histogram)
+            if judged:
+                self._totals[name].add(histogram)
             self._open[second][name].add(histogram)
             self.interval.histogram.add(histogram)
             self.interval.requests[name] += histogram.get_total_count()
@@ -263,7 +266,7 @@ class Collector:
         failures = sum(packed.failures.values())
         self._users[second][report.worker] = packed.users
         self._failures[second] += failures
-        self.failures += failures
+        self.failures += failures if judged else 0
         return requests
 
     def _place(self, epoch: int, sent_at: float, now: float) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from locust import events
 from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner
 
+from course.settings import Environment as EnvironmentVariables
 from loadgen.collector import Collector
 from loadgen.figures import replicas_now
 from loadgen.locustfile import NotePoster
@@ -20,7 +22,7 @@ from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
 from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
 
-PORT = 5557
+PORT = EnvironmentVariables(os.environ).port("LOCUST_PORT", 5557)
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
 CONNECT_S = 60
 SILENT_S = 5.0
@@ -162,6 +164,7 @@ def _options(settings: Settings) -> argparse.Namespace:
     return argparse.Namespace(
         run=settings.run,
         rate=settings.rate,
+        arrivals=settings.arrivals,
         pool=settings.pool,
         seed=settings.seed,
         enable_rebalancing=False,

@@ -18,12 +18,17 @@ GONE_S = 5.0
 MOST_POINTS = 240
 """The most points of a line in a chart: more would only draw over each other."""
 
+CLOSED, OPEN = ARRIVALS = ("closed", "open")
+"""How notes come: closed, a user waits for its answer before its next one; open, they come at their times."""
+
 NO_ROUTE = "no route"
 """The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the load test. `rate` is requests per second and user, 0 for as fast as answers come.
+
+    What is answered in the first `warm_up_s` seconds is reconciled, and not judged.
 
     `target` is a base URL, or several with commas between them. `prometheus` is one as well, empty where there is none;
     it is asked about `workloads`, and about the routes, which `weights` names.
@@ -41,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slo_p99_ms: float
     slo_failure_ratio: float
     weights: dict[str, int]
+    arrivals: str = CLOSED
+    warm_up_s: int = 0
     prometheus: str = ""
     workloads: tuple[str, ...] = ()
 

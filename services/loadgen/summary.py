@@ -92,10 +92,10 @@ def summarise(
     verdict: Verdict,
     replicas: Mapping[str, tuple[int, int]] | None = None,
 ) -> Summary:
-    """The summary of a run. `rps` is requests by the time from the first user to the last answer."""
+    """The summary of a run. `rps` is requests by the time for which they were judged."""
     ratio = failure_ratio(load)
     p99 = load.total.latency_ms.p99
-    duration = load.ended_at - load.started_at
+    duration = load.ended_at - load.started_at - settings.warm_up_s
     return Summary(
         run=settings.run,
         verdict=verdict.verdict,

@@ -10,7 +10,18 @@ from helpers.machine import REPOSITORY
 
 # What people run, and what that needs.
 PARTS = [
-    *("ansible.cfg", "site.yml", "loadtest.yml", "bin", "files", "group_vars", "inventory", "playbooks", "plugins"),
+    *(
+        "ansible.cfg",
+        "site.yml",
+        "loadtest.yml",
+        "capacity.yml",
+        "bin",
+        "files",
+        "group_vars",
+        "inventory",
+        "playbooks",
+        "plugins",
+    ),
     *("protos", "requirements", "roles", "services"),
 ]
 

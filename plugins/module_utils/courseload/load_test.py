@@ -18,10 +18,12 @@ def seconds(duration: object) -> int:
     return int(match[1]) * UNITS[match[2]] if match else 0
 
 
+ARRIVALS = ("closed", "open")
+
+
 def refusals(options: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """A sentence for each option of a load test that is not possible; hosts are those that send the load."""
-    values = {"the group load": ", ".join(hosts), **options}
-    return [f"{name} must be {must}, not '{values[name]}'." for name, good, must in _checks(options, hosts) if not good]
+    return _sentences(_checks(options, hosts), {"the group load": ", ".join(hosts), **options})
 
 
 def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str, bool, str]]:
@@ -34,6 +36,8 @@ def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str,
         ("the group load", bool(hosts), "hosts of the inventory that send the load"),
         ("users", bool(users) and str(options["users"])[0] != "0", "a whole number from 1 to 999999"),
         ("rate", rate is not None, "a number of requests per second and user, or 0 for as fast as answers come"),
+        ("arrivals", options["arrivals"] in ARRIVALS, f"{' or '.join(ARRIVALS)}"),
+        ("rate", bool(rate) or options["arrivals"] != "open", "above 0 with open arrivals"),
         ("spawn_rate", bool(spawn_rate), "a number of users per second, above 0"),
         ("duration", duration >= 5, "at least 5 seconds, written like 60s, 5m or 1h"),
         (
@@ -53,6 +57,25 @@ def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str,
         ("slo_failure_ratio", ratio is not None and ratio <= 1, "a number from 0 to 1"),
         ("ui", str(options["ui"]).lower() in ("true", "false", "yes", "no"), "true or false"),
     ]
+
+
+def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+    """A sentence for each option of a search for the capacity that is not possible."""
+    step, hold, limit = (seconds(options[f"capacity_{name}"]) for name in ("step", "hold", "limit"))
+    start_rate, precision = _number(options["capacity_start_rate"]), _number(options["capacity_precision"])
+    checks = [
+        ("the group load", bool(hosts), "hosts of the inventory that send the load"),
+        ("capacity_start_rate", (start_rate or 0) >= 1, "a number of requests per second, at least 1"),
+        ("capacity_step", step >= 5, "at least 5 seconds, written like 10s or 1m"),
+        ("capacity_hold", hold >= step, "at least as long as capacity_step, written like 60s or 5m"),
+        ("capacity_precision", 0.01 <= (precision or 0) <= 1, "a number from 0.01 to 1"),
+        ("capacity_limit", limit >= hold + 4 * step, "long enough for capacity_hold and four times capacity_step"),
+    ]
+    return _sentences(checks, {"the group load": ", ".join(hosts), **options})
+
+
+def _sentences(checks: Iterable[tuple[str, bool, str]], values: Mapping[str, Any]) -> list[str]:
+    return [f"{name} must be {must}, not '{values[name]}'." for name, good, must in checks if not good]
 
 
 def _whole(value: object, digits: int) -> int | None:

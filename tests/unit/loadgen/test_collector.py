@@ -1,5 +1,6 @@
 """The master's counting: merging, completeness, and what tells a worker that is lost, saturated or skewed."""
 
+import msgspec
 import pytest
 
 from loadgen.collector import Collector
@@ -23,6 +24,16 @@ def test_seconds_of_two_workers_become_one_row(collector, make_report, make_seco
     row = finish(collector).series[-1]
     assert (row.second, row.users, row.requests) == (3, 10, 4)
     assert row.latency_ms.max == pytest.approx(20, rel=0.01)
+
+
+def test_what_is_answered_during_the_warm_up_is_shown_and_not_judged(settings, directory, make_report, make_second):
+    collector = Collector(msgspec.structs.replace(settings, warm_up_s=3), directory, START)
+    early = {1002: make_second(relay=[900], failures={"relay": 1}), 1003: make_second(relay=[10, 20])}
+    collector.take(make_report(seconds=early, sent_at=1004.1), now=1004.1)
+    load = finish(collector)
+    assert (load.requests, load.failures) == (2, 0)
+    assert load.total.latency_ms.max == pytest.approx(20, rel=0.01)
+    assert [row.requests for row in load.series] == [0, 0, 1, 2]
 
 
 def test_ids_are_written_by_route(collector, directory, make_report):

@@ -11,6 +11,7 @@ from courseload import load_test
 OPTIONS: dict[str, Any] = {
     "users": 100,
     "rate": 2,
+    "arrivals": "closed",
     "spawn_rate": 20,
     "duration": "60s",
     "pool": 1000,
@@ -24,6 +25,7 @@ POSSIBLE = [
     {"users": "999999", "spawn_rate": "99999"},
     {"rate": "0", "users": 1},
     {"rate": 0.5, "ui": "yes"},
+    {"arrivals": "open"},
     {"duration": "5m"},
     {"seed": 0, "slo_failure_ratio": "1"},
 ]
@@ -32,6 +34,7 @@ IMPOSSIBLE = [
     ("users", "1e3"),
     ("rate", "-1"),
     ("rate", "0.0001"),
+    ("arrivals", "sometimes"),
     ("spawn_rate", 0),
     ("duration", "4s"),
     ("duration", "1d"),
@@ -57,6 +60,39 @@ def test_what_is_not_possible_is_refused_by_its_name_and_value(name: str, value:
     assert said
     assert all(sentence.endswith(f", not '{options[sentence.split()[0]]}'.") for sentence in said)
     assert any(sentence.startswith(f"{name} must be ") for sentence in said)
+
+
+def test_open_arrivals_need_a_rate() -> None:
+    assert load_test.refusals(OPTIONS | {"arrivals": "open", "rate": 0}, ["here"]) == [
+        "rate must be above 0 with open arrivals, not '0'."
+    ]
+
+
+CAPACITY: dict[str, Any] = {
+    "capacity_start_rate": 200,
+    "capacity_step": "10s",
+    "capacity_hold": "60s",
+    "capacity_precision": 0.05,
+    "capacity_limit": "12m",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("capacity_start_rate", 0.5),
+        ("capacity_step", "4s"),
+        ("capacity_hold", "5s"),
+        ("capacity_precision", 0),
+        ("capacity_precision", 1.5),
+        ("capacity_limit", "90s"),
+    ],
+)
+def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: str, value: object) -> None:
+    assert load_test.capacity_refusals(CAPACITY, ["here"]) == []
+    (said,) = load_test.capacity_refusals(CAPACITY | {name: value}, ["here"])
+    assert said.startswith(f"{name} must be ")
+    assert said.endswith(f", not '{value}'.")
 
 
 def test_notes_are_posted_to_all_addresses() -> None:

@@ -1,0 +1,80 @@
+"""What was short of what: figures of one moment from Prometheus, and what they say gave in first."""
+
+from collections.abc import Collection
+
+from loadgen.capacity.result import Evidence, Finding
+from loadgen.prometheus import NoAnswer, Prometheus
+
+PATIENCE_S = 5.0
+BUSY = 0.90  # from here on a CPU has nothing left: requests come in bursts, and the kernel needs its part
+NAMED = 4  # of those who used the most of a host's CPU
+
+
+def take_evidence(address: str, at: float) -> Evidence:
+    """What Prometheus knows of the 30 s before a moment, in seconds since the epoch; nothing where it is not there."""
+    if not address:
+        return Evidence()
+    prometheus = Prometheus(address, PATIENCE_S)
+
+    def values(series: str, *labels: str) -> dict[str, float]:
+        rows = prometheus.over(series, at, at, 1)
+        return {
+            " to ".join(row.labels.get(label, "") for label in labels): row.points[-1][1] for row in rows if row.points
+        }
+
+    try:
+        replicas = values("workload:replicas:count", "workload")
+        return Evidence(
+            host_cpu=values("host:cpu_used:ratio30s", "host"),
+            cpu_cores=values("workload:cpu_cores:rate30s", "workload"),
+            replicas={name: int(number) for name, number in replicas.items()},
+            p99_s=values("workload_database:seconds:p99_30s", "workload", "database"),
+        )
+    except NoAnswer:
+        return Evidence()
+
+
+def what_gave_in(evidence: Evidence, single_threaded: Collection[str]) -> Finding | None:
+    """What was short at a rate above the capacity; None where nothing is known.
+
+    A replica of the workloads that are `single_threaded` uses one core at most.
+    """
+    for finding in (_of_hosts(evidence), _of_workloads(evidence, single_threaded), _of_databases(evidence)):
+        if finding is not None:
+            return finding
+    return None
+
+
+def _of_hosts(evidence: Evidence) -> Finding | None:
+    host, used = max(evidence.host_cpu.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if used < BUSY:
+        return None
+    most = sorted(evidence.cpu_cores.items(), key=lambda pair: -pair[1])[:NAMED]
+    who = ", ".join(f"{workload} {cores:.2f}" for workload, cores in most)
+    return Finding("CPU of a host", f"{host} had no CPU left: {used:.0%} was in use. Cores used by workload: {who}.")
+
+
+def _of_workloads(evidence: Evidence, single_threaded: Collection[str]) -> Finding | None:
+    per_replica = {
+        name: cores / evidence.replicas[name]
+        for name, cores in evidence.cpu_cores.items()
+        if name in single_threaded and evidence.replicas.get(name)
+    }
+    name, cores = max(per_replica.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if cores < BUSY:
+        return None
+    return Finding(
+        f"CPU of {name}",
+        f"{name} used {cores:.2f} of the one core that each of its replicas can use; it had {evidence.replicas[name]}.",
+    )
+
+
+def _of_databases(evidence: Evidence) -> Finding | None:
+    who, seconds = max(evidence.p99_s.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if not who:
+        return None
+    caller, _, database = who.partition(" to ")
+    return Finding(
+        database,
+        f"No CPU was short. {caller} waited longest, for {database}: {1000 * seconds:.0f} ms in the slowest hundredth.",
+    )

@@ -1,0 +1,146 @@
+"""Runs the search: each step is a load test of its own, with open arrivals, reconciled note by note."""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from loadgen.capacity.evidence import take_evidence, what_gave_in
+from loadgen.capacity.result import Capacity, Finding, StepResult, this_machine
+from loadgen.capacity.search import Limits, Search, Step
+from loadgen.progress import say
+from loadgen.report import Data
+from loadgen.settings import OPEN, RunDirectory, Settings
+from loadgen.verdict import SATURATED_CPU
+
+WARM_UP_S = 3
+EVIDENCE_S = 35  # Prometheus's figures are of 30 s
+MOST_CPU = 0.7  # of a worker's core, in advice on how many workers a rate needs
+OVERHEAD_S = 12.0  # of a step beside its load: the workers' start, the last answers, the reconciliation
+
+OVERLOAD = "overload"
+
+TryStep = Callable[[int, Step], StepResult]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How a search goes, and for how many seconds at most; a step that is under way then still ends.
+
+    `single_threaded` are the workloads of which a replica uses one core at most.
+    """
+
+    limits: Limits
+    limit_s: float
+    single_threaded: tuple[str, ...]
+
+
+def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity:
+    """Searches until the answer is proven, or there is no more time, or the load generator is the limit."""
+    limits, limit_s = plan.limits, plan.limit_s
+    started = time.time()
+    search, results, refusal = Search(limits), list[StepResult](), ""
+    while step := search.next_step():
+        if _left(started, limit_s) < _proof_s(limits):
+            search.settle()
+            step = search.next_step() or step
+        if results and _left(started, limit_s) < step.seconds:
+            refusal = f"The time was over ({limit_s / 60:.0f} min) before an answer was proven."
+            break
+        result = _tried(len(results) + 1, step, try_step, results)
+        if result.generator_limited:
+            refusal = _too_few_workers(settings, result)
+            break
+        search.take(step, met=result.met)
+    finding = None
+    if search.proven and search.missed:
+        above = _tried(len(results) + 1, Step(OVERLOAD, search.missed, EVIDENCE_S), try_step, results)
+        finding = what_gave_in(above.evidence, plan.single_threaded)
+    elif not refusal and search.met is None:
+        refusal = f"Even {search.missed:g} a second missed the objectives: {' '.join(results[-1].reasons)}"
+    return Capacity(
+        answer=_answer(search, refusal, finding),
+        met=search.met,
+        missed=search.missed,
+        proven=search.proven,
+        refusal=refusal,
+        finding=finding,
+        steps=results,
+        settings=settings,
+        machine=this_machine(),
+        started_at=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=round(time.time() - started, 1),
+    )
+
+
+def _answer(search: Search, refusal: str, finding: Finding | None) -> list[str]:
+    if refusal:
+        return [refusal]
+    above = f"; {search.missed:g} a second did not" if search.missed else ""
+    found = f"{search.met:g} notes a second met the objectives, held and confirmed three times{above}."
+    return [found, *([f"What gave in first: {finding.sentence}"] if finding else [])]
+
+
+def step_settings(settings: Settings, number: int, step: Step) -> Settings:
+    """The load test of one step: a user for each worker, whose notes come at random times."""
+    return msgspec.structs.replace(
+        settings,
+        run=f"{settings.run}-{number}",
+        users=settings.workers,
+        spawn_rate=float(settings.workers),
+        rate=step.rate / settings.workers,
+        arrivals=OPEN,
+        warm_up_s=WARM_UP_S,
+        duration_s=float(WARM_UP_S + step.seconds),
+    )
+
+
+def result_of(step: Step, directory: RunDirectory) -> StepResult:
+    """What a step's load test left."""
+    data = msgspec.json.decode(directory.data.read_bytes(), type=Data)
+    summary, generator = data.summary, data.summary.generator
+    found = summary.reconciliation
+    busiest = generator.busiest_cpu if generator else 0.0
+    return StepResult(
+        step=step,
+        met=summary.verdict == "pass",
+        reasons=summary.reasons,
+        started_at=summary.started_at,
+        rps=summary.rps,
+        latency_ms=summary.latency_ms,
+        failure_ratio=summary.failure_ratio,
+        unsent=summary.unsent,
+        lost=found.mongodb.missing + found.mongodb.altered + found.redis.missing if found else None,
+        generator_cpu=busiest,
+        generator_limited=busiest > SATURATED_CPU,
+        evidence=take_evidence(data.settings.prometheus, data.load.ended_at),
+    )
+
+
+def _tried(number: int, step: Step, try_step: TryStep, results: list[StepResult]) -> StepResult:
+    say(f"step {number}, {step.kind}: {step.rate:g} a second for {step.seconds} s")
+    result = try_step(number, step)
+    results.append(result)
+    verdict = "met" if result.met else "missed"
+    say(f"step {number}: {verdict}, p99 {result.latency_ms.p99:g} ms, {result.rps:g} a second answered")
+    return result
+
+
+def _left(started: float, limit_s: float) -> float:
+    return started + limit_s - time.time()
+
+
+def _proof_s(limits: Limits) -> float:
+    """How long it takes to prove an answer, and to see what gives in above it."""
+    load = limits.hold_s + 3 * limits.step_s + EVIDENCE_S
+    return load + 5 * (WARM_UP_S + OVERHEAD_S)
+
+
+def _too_few_workers(settings: Settings, result: StepResult) -> str:
+    needed = math.ceil(settings.workers * result.generator_cpu / MOST_CPU * 2)
+    return (
+        f"The load generator was the limit at {result.step.rate:g} a second: its busiest worker used "
+        f"{result.generator_cpu:.0%} of its core. To look at twice that rate takes {needed} workers (one for each core "
+        f"of the hosts in the group load; there are {settings.workers})."
+    )

@@ -1,0 +1,129 @@
+"""The capacity: a search on a system whose knee is known, what it refuses to answer, and what it says gave in."""
+
+import msgspec
+import pytest
+
+from loadgen.capacity.certificate import write_certificate
+from loadgen.capacity.evidence import take_evidence, what_gave_in
+from loadgen.capacity.result import Capacity, Evidence, StepResult
+from loadgen.capacity.run import OVERLOAD, Plan, find_capacity, step_settings
+from loadgen.capacity.search import HOLD, Limits, Step
+from loadgen.latency import Latency
+from unit.loadgen.conftest import SETTINGS
+from unit.loadgen.fake_prometheus import FakePrometheus
+
+PLAN = Plan(Limits(start_rate=100, step_s=10, hold_s=60, precision=0.05), limit_s=3600, single_threaded=("relay",))
+BUSY = Evidence(
+    host_cpu={"here": 0.97},
+    cpu_cores={"relay": 0.5, "direct": 0.4, "ledger": 0.3, "ingress": 0.2, "prometheus": 0.01},
+    replicas={"relay": 1},
+    p99_s={"direct to mongodb": 0.2},
+)
+
+
+def system(knee: float, generator: float = 1e9, evidence: Evidence = BUSY):
+    """A system that meets the objectives up to a rate, and a load generator that is good for another."""
+
+    def try_step(_: int, step: Step) -> StepResult:
+        met = step.rate <= knee
+        return StepResult(
+            step=step,
+            met=met,
+            reasons=[] if met else ["p99 was 900 ms, the SLO is 500 ms."],
+            started_at="2026-11-24T04:00:00Z",
+            rps=min(step.rate, knee),
+            latency_ms=Latency(5, 8, 10 if met else 900, 950),
+            failure_ratio=0.0,
+            unsent=0,
+            lost=0,
+            generator_cpu=min(1.0, step.rate / generator),
+            generator_limited=step.rate > 0.9 * generator,
+            evidence=evidence,
+        )
+
+    return try_step
+
+
+def test_the_answer_is_proven_and_what_gave_in_is_looked_at_above_it():
+    found = find_capacity(SETTINGS, PLAN, system(1234))
+    assert found.proven
+    assert not found.refusal
+    assert found.met is not None
+    assert 1234 / 1.06 <= found.met <= 1234
+    assert found.steps[-1].step.kind == OVERLOAD
+    assert found.steps[-1].step.rate == found.missed
+    assert found.answer == [
+        f"{found.met:g} notes a second met the objectives, held and confirmed three times; {found.missed:g} a second "
+        "did not.",
+        "What gave in first: here had no CPU left: 97% was in use. Cores used by workload: relay 0.50, direct 0.40, "
+        "ledger 0.30, ingress 0.20.",
+    ]
+
+
+def test_where_the_generator_is_the_limit_there_is_no_answer():
+    found = find_capacity(SETTINGS, PLAN, system(10_000, generator=900))
+    assert not found.proven
+    assert found.refusal.startswith("The load generator was the limit at 1600 a second")
+    assert "takes 3 workers" in found.refusal
+    assert found.answer == [found.refusal]
+
+
+def test_a_system_that_takes_nothing_has_no_answer():
+    found = find_capacity(SETTINGS, PLAN, system(0.1))
+    assert found.refusal == "Even 1 a second missed the objectives: p99 was 900 ms, the SLO is 500 ms."
+
+
+def test_where_the_time_is_over_there_is_no_answer():
+    found = find_capacity(SETTINGS, msgspec.structs.replace(PLAN, limit_s=1.0), system(1234))
+    assert len(found.steps) == 1
+    assert found.refusal.startswith("The time was over")
+
+
+def test_where_time_is_short_the_search_goes_over_to_the_proof():
+    found = find_capacity(SETTINGS, msgspec.structs.replace(PLAN, limit_s=150.0), system(1234))
+    assert [result.step.kind for result in found.steps][:2] == ["doubling", HOLD]
+    assert found.met == 100
+
+
+def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():
+    settings = step_settings(msgspec.structs.replace(SETTINGS, workers=4), 7, Step(HOLD, 1000.0, 60))
+    assert (settings.users, settings.rate, settings.arrivals) == (4, 250.0, "open")
+    assert settings.duration_s == settings.warm_up_s + 60
+    assert settings.run == f"{SETTINGS.run}-7"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "what"),
+    [
+        (BUSY, "CPU of a host"),
+        (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, cpu_cores={"relay": 0.95}), "CPU of relay"),
+        (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, cpu_cores={"ingress": 0.95}), "mongodb"),
+        (Evidence(), None),
+    ],
+)
+def test_what_gave_in_first_is_the_cpu_that_was_short_or_who_kept_others_waiting(evidence, what):
+    found = what_gave_in(evidence, PLAN.single_threaded)
+    assert (found.what if found else None) == what
+
+
+def test_the_evidence_is_what_prometheus_knows_at_the_end_of_a_step():
+    prometheus = FakePrometheus()
+    prometheus.tell("host:cpu_used:ratio30s", {"host": "here"}, 0.97)
+    prometheus.tell("workload:cpu_cores:rate30s", {"workload": "relay"}, 0.5)
+    prometheus.tell("workload:replicas:count", {"workload": "relay"}, 2)
+    prometheus.tell("workload_database:seconds:p99_30s", {"workload": "relay", "database": "ledger"}, 0.02)
+    with prometheus.server() as address:
+        found = take_evidence(address, 1000.0)
+    assert found == Evidence({"here": 0.97}, {"relay": 0.5}, {"relay": 2}, {"relay to ledger": 0.02})
+
+
+def test_without_prometheus_nothing_is_known():
+    assert take_evidence("", 1000.0) == Evidence()
+    assert take_evidence("http://127.0.0.1:9", 1000.0) == Evidence()
+
+
+def test_the_certificate_is_written_whole(tmp_path):
+    found = find_capacity(SETTINGS, PLAN, system(1234))
+    write_certificate(tmp_path, found)
+    assert msgspec.json.decode((tmp_path / "capacity.json").read_bytes(), type=Capacity) == found
+    assert len((tmp_path / "steps.csv").read_text().splitlines()) == len(found.steps) + 1
