@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from loadgen.settings import MOST_POINTS
+MOST_POINTS = 240
+"""The most points of a line: more would only draw over each other."""
 
 WIDTH, HEIGHT = 480, 266
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 20, 58
@@ -126,6 +127,17 @@ def latency_over_time(title: str, unit: str, lines: Sequence[Line], limit: Limit
     return _draw(Chart(title, "seconds", unit, lines, limit, _seconds(lines), LogAxis(_values(lines, limit))))
 
 
+def over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Lines over the numbers of runs, from 0 up."""
+    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "run", unit, lines, None, _runs(lines), vertical))
+
+
+def latency_over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Latencies over the numbers of runs, on a logarithmic scale."""
+    return _draw(Chart(title, "run", unit, lines, None, _runs(lines), LogAxis(_values(lines, None))))
+
+
 def distribution(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
     """Latencies over percentiles: how slow the slowest part of the requests was."""
     return _draw(Chart(title, "percentile", unit, lines, limit, TailAxis(), LogAxis(_values(lines, limit))))
@@ -155,6 +167,10 @@ def _one_of(values: Sequence[float], worst: bool) -> float | None:
 
 def _seconds(lines: Sequence[Line]) -> Axis:
     return Axis(max((x for line in lines for x, _ in line.points), default=1) or 1, to_tick=False)
+
+
+def _runs(lines: Sequence[Line]) -> Axis:
+    return Axis(max((x for line in lines for x, _ in line.points), default=1), to_tick=False, whole=True)
 
 
 def _values(lines: Sequence[Line], limit: Limit | None) -> list[float]:

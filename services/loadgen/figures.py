@@ -10,9 +10,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from loadgen.charts import MOST_POINTS
 from loadgen.collector import Load
 from loadgen.prometheus import NoAnswer, Prometheus, Row
-from loadgen.settings import MOST_POINTS, RunDirectory, Settings
+from loadgen.settings import RunDirectory, Settings
 
 EVERY_S = 5
 """How often Prometheus looks, and its rules with it."""

@@ -1,10 +1,8 @@
-"""The report of a run: summary.json, data.json, CSV files, and report.html, which needs nothing beside it."""
+"""The report of a run: report.html, which needs nothing beside it, and files for scripts and CI."""
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
 
 import msgspec
-from jinja2 import Environment, StrictUndefined
 
 from loadgen.charts import (
     STYLES,
@@ -21,12 +19,13 @@ from loadgen.charts import (
 from loadgen.collector import Load, SecondRow
 from loadgen.figure_charts import draw_figures
 from loadgen.figures import DatabaseSecond, WorkloadSecond, read_figures, replica_ranges
+from loadgen.junit import junit_xml
 from loadgen.mesh import Mesh, read_mesh
+from loadgen.pages import template
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
 from loadgen.summary import Summary, summarise
-from loadgen.verdict import NEAR_CPU, SATURATED_CPU, judge, most_common_errors
-from loadgen.words import percent, share
+from loadgen.verdict import NEAR_CPU, SATURATED_CPU, Verdict, judge, most_common_errors
 
 
 class Data(msgspec.Struct):
@@ -48,20 +47,19 @@ class Data(msgspec.Struct):
 
 def write_report(directory: RunDirectory) -> Summary:
     """Judges the run and writes its report into its directory."""
-    data = _gather(directory)
+    data, verdict = _gather(directory)
     write_json(directory.summary, data.summary)
     write_json(directory.data, data)
     _write_csv(directory, data)
     directory.report.write_text(render(data), encoding="utf-8")
+    directory.junit.write_bytes(junit_xml(data.summary, verdict))
+    directory.markdown.write_text(template("summary.md.j2").render(summary=data.summary), encoding="utf-8")
     return data.summary
 
 
 def render(data: Data) -> str:
     """The report as one HTML page."""
-    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"number": number, "ms": _ms, "percent": percent, "share": lambda ratio: share(ratio, 1)}
-    page = files("loadgen").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
-    return jinja.from_string(page).render(
+    return template("report.html.j2").render(
         data=data,
         summary=data.summary,
         settings=data.settings,
@@ -76,7 +74,7 @@ def render(data: Data) -> str:
     )
 
 
-def _gather(directory: RunDirectory) -> Data:
+def _gather(directory: RunDirectory) -> tuple[Data, Verdict]:
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
     # A text is why nothing is known.
@@ -84,7 +82,7 @@ def _gather(directory: RunDirectory) -> Data:
     known = read_figures(directory)
     verdict = judge(settings, load, found)
     reconciliation = found if isinstance(found, Reconciliation) else None
-    return Data(
+    data = Data(
         summary=summarise(settings, load, reconciliation, verdict, replica_ranges(known.workloads)),
         settings=settings,
         load=load,
@@ -95,6 +93,7 @@ def _gather(directory: RunDirectory) -> Data:
         missing=known.missing,
         mesh=read_mesh(directory),
     )
+    return data, verdict
 
 
 def _previous(directory: RunDirectory) -> Summary | None:
@@ -220,11 +219,6 @@ def _change(name: str, now: float, before: float, more_is_better: bool) -> Chang
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _ms(value: float) -> str:
-    """Milliseconds with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

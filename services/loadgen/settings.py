@@ -15,9 +15,6 @@ CONNECT_TIMEOUT_S = 2.0
 GONE_S = 5.0
 """For how long the host at the other end of a connection may leave unconfirmed that it got what it was sent."""
 
-MOST_POINTS = 240
-"""The most points of a line in a chart: more would only draw over each other."""
-
 CLOSED, OPEN = ARRIVALS = ("closed", "open")
 """How notes come: closed, a user waits for its answer before its next one; open, they come at their times."""
 
@@ -73,6 +70,8 @@ class RunDirectory:
         self.summary = path / "summary.json"
         self.data = path / "data.json"
         self.report = path / "report.html"
+        self.junit = path / "junit.xml"
+        self.markdown = path / "summary.md"
 
     def acknowledged(self, route: str) -> Path:
         """The ids that a route acknowledged, 12 bytes each, one after the other."""

@@ -84,6 +84,12 @@ class Summary(msgspec.Struct):
     generator: Generator | None = None
     warnings: list[str] = []
 
+    @property
+    def lost(self) -> int | None:
+        """How many acknowledged notes are missing, in MongoDB or in Redis; None where that is not known."""
+        found = self.reconciliation
+        return found.mongodb.missing + found.redis.missing if found else None
+
 
 def summarise(
     settings: Settings,

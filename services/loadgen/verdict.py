@@ -1,6 +1,7 @@
 """The verdict of a run: pass, or fail with the reasons as sentences that say what to do."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
@@ -19,12 +20,33 @@ CLOCK_AHEAD_S = 1.0
 OWN_DELAY_SHARE = 0.5
 
 
-class Verdict(msgspec.Struct):
-    """`reasons` is empty exactly when the run passed; `warnings` are no reason to fail."""
+class Judgement(msgspec.Struct):
+    """One thing that a run is judged by: `of` what, its `name` as it should be, and the reason if it was not so."""
 
-    verdict: str
-    reasons: list[str]
+    of: str
+    name: str
+    reason: str = ""
+
+
+class Verdict(msgspec.Struct):
+    """All that the run was judged by, in the order of its reading; `warnings` are no reason to fail."""
+
+    judgements: list[Judgement]
     warnings: list[str] = []
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the run failed; empty exactly when it passed."""
+        return [judgement.reason for judgement in self.judgements if judgement.reason]
+
+    @property
+    def verdict(self) -> str:
+        """`pass` or `fail`."""
+        return "fail" if self.reasons else "pass"
+
+
+Judged = Iterator[tuple[str, str]]
+"""What was judged, as it should be, and why it was not so: empty where it was."""
 
 
 def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Verdict:
@@ -32,14 +54,14 @@ def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) 
 
     A text in place of the reconciliation is why there is none.
     """
-    reasons = [
-        *_of_notes(settings, load, reconciliation),
-        *_of_slos(settings, load),
-        *_of_routes(settings, load),
-        *_of_users(settings, load),
-        *_of_workers(load),
-    ]
-    return Verdict("fail" if reasons else "pass", reasons, list(_warnings(load)))
+    judged = {
+        "notes": _of_notes(settings, load, reconciliation),
+        "objectives": _of_slos(settings, load),
+        "routes": _of_routes(settings, load),
+        "load generator": chain(_of_users(settings, load), _of_workers(load)),
+    }
+    judgements = [Judgement(of, name, reason) for of, found in judged.items() for name, reason in found]
+    return Verdict(judgements, list(_warnings(load)))
 
 
 def failure_ratio(load: Load) -> float:
@@ -47,15 +69,24 @@ def failure_ratio(load: Load) -> float:
     return load.failures / load.requests if load.requests else 0.0
 
 
-def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Iterator[str]:
-    if not sum(load.acknowledged.values()):
-        target = parse_targets(settings.target)[0]
-        yield f"No note was acknowledged: check that {target}/course answers, and run site.yml if it does not."
-    if isinstance(reconciliation, str):
-        yield (
+def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Judged:
+    target = parse_targets(settings.target)[0]
+    yield (
+        "notes are acknowledged",
+        _if(
+            not sum(load.acknowledged.values()),
+            f"No note was acknowledged: check that {target}/course answers, and run site.yml if it does not.",
+        ),
+    )
+    yield (
+        "the databases answer after the run",
+        _if(
+            isinstance(reconciliation, str),
             f"Whether every acknowledged note is stored is not known: {reconciliation} after the run. "
-            "See what it lacks, or run site.yml, which says so; then repeat the run."
-        )
+            "See what it lacks, or run site.yml, which says so; then repeat the run.",
+        ),
+    )
+    if isinstance(reconciliation, str):
         return
     yield from _of_reports(reconciliation.reported)
     yield from _of_database(
@@ -67,75 +98,105 @@ def _of_notes(settings: Settings, load: Load, reconciliation: Reconciliation | s
     yield from _of_database("Redis's counters", reconciliation.redis, "notes too many were counted")
 
 
-def _of_reports(reported: Reported) -> Iterator[str]:
-    if reported.unread:
-        yield (
+def _of_reports(reported: Reported) -> Judged:
+    yield (
+        "every reported id is read back",
+        _if(
+            reported.unread,
             f"{reported.unread:,} ids that the workers reported could not be read back, so what became of as many "
-            "notes is not known: see whether the disk of the ops host is full, and repeat the run."
-        )
-    if reported.unreported:
-        yield (
+            "notes is not known: see whether the disk of the ops host is full, and repeat the run.",
+        ),
+    )
+    yield (
+        "every id that is read back was reported",
+        _if(
+            reported.unreported,
             f"{reported.unreported:,} ids more were read back than the workers say they reported: a report was lost on "
-            "its way, so not all is counted here; repeat the run."
-        )
-    if reported.repeated:
-        yield (
+            "its way, so not all is counted here; repeat the run.",
+        ),
+    )
+    yield (
+        "no id is reported twice",
+        _if(
+            reported.repeated,
             f"{reported.repeated:,} ids were reported more than once, so as many notes had the key of another: "
-            "they are in differences.csv; repeat the run."
-        )
+            "they are in differences.csv; repeat the run.",
+        ),
+    )
 
 
-def _of_database(name: str, found: Reconciled, too_many: str) -> Iterator[str]:
-    if found.missing:
-        yield (
+def _of_database(name: str, found: Reconciled, too_many: str) -> Judged:
+    yield (
+        f"no acknowledged note is missing in {name}",
+        _if(
+            found.missing,
             f"{found.missing:,} of {found.acknowledged:,} acknowledged notes are missing in {name}: a service answered "
-            "201 before the database had the note for good. The ids that are nowhere are in missing.csv."
-        )
-    if found.duplicated:
-        yield (
+            "201 before the database had the note for good. The ids that are nowhere are in missing.csv.",
+        ),
+    )
+    yield (
+        f"no note is twice in {name}",
+        _if(
+            found.duplicated,
             f"{name}: {found.duplicated:,} {too_many}. Either notes were written twice, or something else "
-            "wrote during the run; repeat the run with the system to itself."
-        )
+            "wrote during the run; repeat the run with the system to itself.",
+        ),
+    )
 
 
-def _of_documents(found: ReconciledDocuments) -> Iterator[str]:
-    if found.altered:
-        yield (
+def _of_documents(found: ReconciledDocuments) -> Judged:
+    yield (
+        "every note is stored as it was sent",
+        _if(
+            found.altered,
             f"MongoDB: {found.altered:,} notes have other texts than were sent: a service mixed notes up or cut them. "
-            "What was sent and what is stored is in differences.csv."
-        )
-    if found.misrouted:
-        yield (
+            "What was sent and what is stored is in differences.csv.",
+        ),
+    )
+    yield (
+        "every note is stored as its route's",
+        _if(
+            found.misrouted,
             f"MongoDB: {found.misrouted:,} notes are stored as those of another route than the one that acknowledged "
-            "them: a service wrote what it was not asked to. They are in differences.csv."
-        )
-    if found.appeared:
-        yield (
+            "them: a service wrote what it was not asked to. They are in differences.csv.",
+        ),
+    )
+    yield (
+        "no other document appears",
+        _if(
+            found.appeared,
             f"MongoDB: {found.appeared:,} documents appeared that are not this run's: something else wrote meanwhile. "
-            "Their ids are in differences.csv; repeat the run with the system to itself."
-        )
-    if found.vanished:
-        yield (
+            "Their ids are in differences.csv; repeat the run with the system to itself.",
+        ),
+    )
+    yield (
+        "no earlier document vanishes",
+        _if(
+            found.vanished,
             f"MongoDB: {found.vanished:,} documents that were there before the run are gone: something deleted them, "
-            "or the database lost them. Their ids are in differences.csv."
-        )
+            "or the database lost them. Their ids are in differences.csv.",
+        ),
+    )
 
 
-def _of_slos(settings: Settings, load: Load) -> Iterator[str]:
+def _of_slos(settings: Settings, load: Load) -> Judged:
     p99 = load.total.latency_ms.p99
-    if p99 > settings.slo_p99_ms:
-        was, limit = differing(p99, settings.slo_p99_ms)
-        yield f"p99 was {was} ms, the SLO is {limit} ms{_own_delay(load, p99)}."
+    was, limit = differing(p99, settings.slo_p99_ms)
+    missed = f"p99 was {was} ms, the SLO is {limit} ms{_own_delay(load, p99)}."
+    yield f"p99 is at most {limit} ms", _if(p99 > settings.slo_p99_ms, missed)
     ratio = failure_ratio(load)
-    if ratio > settings.slo_failure_ratio:
-        kinds = ", ".join(f"{count:,} × {kind}" for kind, count in most_common_errors(load)[:3])
-        was, limit = differing(100 * ratio, 100 * settings.slo_failure_ratio)
-        yield f"{was}% of the requests failed ({kinds}), the SLO is {limit}%."
-    if load.unsent > settings.slo_failure_ratio * (load.requests + load.unsent):
-        yield (
+    kinds = ", ".join(f"{count:,} × {kind}" for kind, count in most_common_errors(load)[:3])
+    was, limit = differing(100 * ratio, 100 * settings.slo_failure_ratio)
+    missed = f"{was}% of the requests failed ({kinds}), the SLO is {limit}%."
+    yield f"at most {limit}% of the requests fail", _if(ratio > settings.slo_failure_ratio, missed)
+    yield (
+        "the requests that are due are sent",
+        _if(
+            load.unsent > settings.slo_failure_ratio * (load.requests + load.unsent),
             f"{load.unsent:,} requests were due but never sent, because answers came too late to keep the asked pace: "
-            "ask for fewer users or a lower rate, or give the system more room."
-        )
+            "ask for fewer users or a lower rate, or give the system more room.",
+        ),
+    )
 
 
 def _own_delay(load: Load, p99: float) -> str:
@@ -146,52 +207,86 @@ def _own_delay(load: Load, p99: float) -> str:
     return f" (a worker was itself kept from running for up to {pause:,.0f} ms: this machine is short of CPU)"
 
 
-def _of_routes(settings: Settings, load: Load) -> Iterator[str]:
+def _of_routes(settings: Settings, load: Load) -> Judged:
+    requests = {route: load.routes[route].requests if route in load.routes else 0 for route in settings.weights}
     routed = sum(detail.requests for name, detail in load.routes.items() if name != NO_ROUTE)
     weights = sum(settings.weights.values())
     for route, weight in settings.weights.items():
-        requests = load.routes[route].requests if route in load.routes else 0
-        if weight > 0 and not requests and is_unlikely(0, routed, weight / weights):
-            yield f"No request took the route {route}, though its weight is {weight}: see whether {route} is ready."
-        if weight == 0 and requests:
-            yield f"{requests:,} requests took the route {route}, though its weight is 0: run site.yml again."
-    for route in sorted(load.routes.keys() - settings.weights.keys() - {NO_ROUTE}):
-        requests = load.routes[route].requests
-        yield f"{requests:,} requests took the route {route}, which is not in `routes`: run site.yml again."
+        if weight > 0:
+            yield (
+                f"requests take the route {route}",
+                _if(
+                    not requests[route] and is_unlikely(0, routed, weight / weights),
+                    f"No request took the route {route}, though its weight is {weight}: see whether {route} is ready.",
+                ),
+            )
+        else:
+            yield (
+                f"no request takes the route {route}",
+                _if(
+                    requests[route],
+                    f"{requests[route]:,} requests took the route {route}, though its weight is 0: run site.yml again.",
+                ),
+            )
+    others = {name: detail.requests for name, detail in sorted(load.routes.items())}
+    told = [
+        f"{number:,} requests took the route {route}, which is not in `routes`: run site.yml again."
+        for route, number in others.items()
+        if route not in {*settings.weights, NO_ROUTE}
+    ]
+    yield "no request takes another route", " ".join(told)
 
 
-def _of_users(settings: Settings, load: Load) -> Iterator[str]:
-    if load.users_reached < settings.users:
-        yield (
+def _of_users(settings: Settings, load: Load) -> Judged:
+    yield (
+        "all users are at work",
+        _if(
+            load.users_reached < settings.users,
             f"Only {load.users_reached:,} of {settings.users:,} users were at work at any time: raise spawn_rate or "
-            "duration, or look whether a worker was lost."
-        )
+            "duration, or look whether a worker was lost.",
+        ),
+    )
 
 
-def _of_workers(load: Load) -> Iterator[str]:
+def _of_workers(load: Load) -> Judged:
     for number, worker in enumerate(load.workers, start=1):
         yield from _of_worker(f"Worker {number} ({host_of(worker)})", worker)
 
 
-def _of_worker(name: str, worker: WorkerRow) -> Iterator[str]:
-    if not worker.complete:
-        yield (
-            f"{name} was lost: its last reports did not arrive ({worker.silent_s:.0f} s of silence), so what it saw "
-            "is not all counted here; look at its log and its memory limit, and repeat the run."
-        )
-    elif worker.silent_s > SILENT_S:
-        yield f"{name} was silent for {worker.silent_s:.0f} s: the load was not what was asked for; give it more CPU."
-    if worker.busiest_cpu > SATURATED_CPU:
-        yield (
+def _of_worker(name: str, worker: WorkerRow) -> Judged:
+    lost = _if(
+        not worker.complete,
+        f"{name} was lost: its last reports did not arrive ({worker.silent_s:.0f} s of silence), so what it saw "
+        "is not all counted here; look at its log and its memory limit, and repeat the run.",
+    )
+    silent = _if(
+        worker.silent_s > SILENT_S,
+        f"{name} was silent for {worker.silent_s:.0f} s: the load was not what was asked for; give it more CPU.",
+    )
+    yield f"{name} reports to the end", lost or silent
+    yield (
+        f"{name} has CPU to spare",
+        _if(
+            worker.busiest_cpu > SATURATED_CPU,
             f"{name} used {worker.busiest_cpu:.0%} of its core: the generator was the limit, not the system; "
-            "use more workers or hosts, or a lower rate."
-        )
-    if worker.clock_ahead_s is not None and abs(worker.clock_ahead_s) > CLOCK_AHEAD_S:
-        way = "ahead of" if worker.clock_ahead_s > 0 else "behind"
-        yield (
-            f"{name} has a clock that is {abs(worker.clock_ahead_s):.1f} s {way} the master's: "
-            "the seconds of the report cannot be trusted; set up time synchronisation on the load hosts."
-        )
+            "use more workers or hosts, or a lower rate.",
+        ),
+    )
+    ahead_s = worker.clock_ahead_s or 0.0
+    way = "ahead of" if ahead_s > 0 else "behind"
+    yield (
+        f"{name} has the master's time",
+        _if(
+            abs(ahead_s) > CLOCK_AHEAD_S,
+            f"{name} has a clock that is {abs(ahead_s):.1f} s {way} the master's: "
+            "the seconds of the report cannot be trusted; set up time synchronisation on the load hosts.",
+        ),
+    )
+
+
+def _if(so: object, reason: str) -> str:
+    """The reason, where it is one."""
+    return reason if so else ""
 
 
 def _warnings(load: Load) -> Iterator[str]:

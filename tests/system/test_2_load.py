@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -35,6 +36,10 @@ def test_a_load_test_passes_and_leaves_its_report_although_prometheus_is_killed(
     assert "<svg" in page
     assert "src=" not in page.replace('src="data:', ""), "the page loads something from elsewhere"
     assert list(report.glob("*.csv"))
+    assert (report / "summary.md").read_text().startswith("# Load test: PASS")
+    cases = ElementTree.parse(report / "junit.xml").getroot()  # noqa: S314 - it is ours
+    assert (int(cases.get("tests", 0)) > 10, cases.get("failures")) == (True, "0")
+    assert f'href="{report.name}/report.html"' in (report.parent / "index.html").read_text()
     data = json.loads((report / "data.json").read_text())
     assert data["missing"] == ""
     for workload, figures in KNOWN.items():

@@ -9,10 +9,11 @@ import pytest
 import loadgen.figures
 from course.settings import BadSetting
 from loadgen.__main__ import figures as figures_stage
+from loadgen.charts import MOST_POINTS
 from loadgen.collector import Collector
 from loadgen.figures import QUESTIONS, read_figures, replica_ranges, replicas_now, take_figures
 from loadgen.prometheus import parse_address
-from loadgen.settings import MOST_POINTS, write_json
+from loadgen.settings import write_json
 from unit.loadgen.fake_prometheus import FakePrometheus
 
 CPU = "workload:cpu_cores:rate30s"

@@ -4,20 +4,35 @@ import csv
 import re
 from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
 from loadgen.attempted import Reported
-from loadgen.charts import Axis, Limit, Line, LogAxis, TailAxis, latency_over_time, number, over_time, thin
+from loadgen.charts import (
+    MOST_POINTS,
+    Axis,
+    Limit,
+    Line,
+    LogAxis,
+    TailAxis,
+    latency_over_time,
+    number,
+    over_time,
+    thin,
+)
 from loadgen.collector import Collector
 from loadgen.figures import DatabaseSecond, RunFigures, WorkloadSecond
+from loadgen.junit import junit_xml
 from loadgen.mesh import Call, Mesh
+from loadgen.pages import markdown
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation, leave_unreconciled
 from loadgen.report import write_report
-from loadgen.settings import MOST_POINTS, write_json
+from loadgen.settings import write_json
 from loadgen.summary import Summary
+from loadgen.verdict import Judgement, Verdict
 
 
 class Page(HTMLParser):
@@ -85,6 +100,85 @@ def test_reasons_stand_on_the_page(report):
     assert summary.reasons[0] in page.text
 
 
+def suites_of(directory):
+    """JUnit's cases as {suite: {case: reason}}, having looked that the counts are those of the cases."""
+    root = ElementTree.fromstring(directory.junit.read_bytes())  # noqa: S314 - it is ours
+    for element in (root, *root):
+        cases = list(element.iter("testcase"))
+        assert int(element.get("tests")) == len(cases)
+        assert int(element.get("failures")) == len([case for case in cases if case.find("failure") is not None])
+    return {
+        suite.get("name"): {case.get("name"): case.findtext("failure") for case in suite.iter("testcase")}
+        for suite in root
+    }
+
+
+def test_each_judgement_of_a_run_that_passed_is_a_test_case_of_junit(report, directory):
+    report()
+    suites = suites_of(directory)
+    assert list(suites) == ["notes", "objectives", "routes", "load generator"]
+    assert suites["notes"].keys() >= {"notes are acknowledged", "no acknowledged note is missing in MongoDB"}
+    assert suites["load generator"].keys() >= {"all users are at work", "Worker 1 (host) has CPU to spare"}
+    assert {reason for cases in suites.values() for reason in cases.values()} == {None}
+
+
+def test_a_reason_is_the_failure_of_one_test_case(report, directory):
+    summary, _ = report(missing=1)
+    failed = {name: reason for cases in suites_of(directory).values() for name, reason in cases.items() if reason}
+    assert failed == {"no acknowledged note is missing in MongoDB": summary.reasons[0]}
+
+
+def test_the_names_of_test_cases_do_not_depend_on_how_the_run_went(report, directory):
+    report()
+    passed = {of: list(cases) for of, cases in suites_of(directory).items()}
+    report(missing=1, altered=2, appeared=1, cpu_s=0.95, reported=Reported(read=47, unread=1, repeated=2))
+    assert {of: list(cases) for of, cases in suites_of(directory).items()} == passed
+
+
+def test_warnings_are_the_output_of_junit_and_stand_in_the_summary_for_people(report, directory):
+    summary, _ = report(cpu_s=0.87)
+    root = ElementTree.fromstring(directory.junit.read_bytes())  # noqa: S314 - it is ours
+    assert root.findtext("testsuite/system-out") == summary.warnings[0]
+    assert "- Warning: Worker 1 (host) used 87% of its core" in directory.markdown.read_text()
+
+
+def test_junit_is_well_formed_whatever_an_error_says(report, directory):
+    summary, _ = report()
+    verdict = Verdict([Judgement("notes", "a & b", "OSError: \x00\x1b <&\ufffe")])
+    directory.junit.write_bytes(junit_xml(summary, verdict))
+    assert suites_of(directory) == {"notes": {"a & b": "OSError: ?? <&?"}}
+
+
+def test_the_summary_for_people_has_the_verdict_and_its_tables(report, directory):
+    report()
+    lines = directory.markdown.read_text().splitlines()
+    assert lines[0] == "# Load test: PASS"
+    assert lines[2] == "10 users, 2 requests a second and user, 12 s, from 1970-01-01T00:16:40Z."
+    assert "| p99 latency | 250 ms | 12 ms | met |" in lines
+    assert "| relay | 24 | 50.0 % | 5 | 10 | 10 | 10 |" in lines
+    assert "| all | 48 |  | 6 | 12 | 12 | 12 |" in lines
+    assert "4 requests/s, 0 failed (0 %)." in lines
+    assert "0 notes were lost." in lines
+    assert all(above.startswith("|") or not above for above, line in pairwise(lines) if line.startswith("|--"))
+
+
+def test_a_table_of_the_summary_for_people_has_no_gaps(report, directory):
+    report()
+    for table in re.findall(r"(?:^\|.*\n)+", directory.markdown.read_text(), re.MULTILINE):
+        rows = table.splitlines()
+        assert len(rows) >= 3
+        assert len({row.count("|") for row in rows}) == 1
+
+
+def test_reasons_stand_in_the_summary_for_people_as_they_are(report, directory):
+    report(missing=1)
+    text = directory.markdown.read_text()
+    assert text.startswith("# Load test: FAIL\n")
+    assert "- 1 of 48 acknowledged notes are missing in MongoDB: " in text
+    assert "1 notes were lost." in text
+    assert markdown("HTTP *503* `a|b` <b>&lt;\n_x_") == r"HTTP \*503\* \`a\|b\` \<b\>\&lt; \_x\_"
+
+
 def test_a_run_after_which_a_database_is_away_has_a_report_of_all_the_rest(report, directory):
     report()
     leave_unreconciled(directory, "Redis did not answer for 60 s (ConnectionError)")
@@ -94,6 +188,7 @@ def test_a_run_after_which_a_database_is_away_has_a_report_of_all_the_rest(repor
     assert "Redis did not answer for 60 s" in page.text
     assert "Lost notes" in page.text
     assert "not known" in page.text
+    assert "Whether notes were lost is not known." in directory.markdown.read_text()
     assert directory.missing.read_text().splitlines() == ["database,route,id"]
     assert directory.differences.read_text().splitlines() == ["kind,id,field,sent,stored"]
 
