@@ -138,6 +138,19 @@ def latency_over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     return _draw(Chart(title, "run", unit, lines, None, _runs(lines), LogAxis(_values(lines, None))))
 
 
+def over_rates(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Lines over the rates that were asked for, from 0 up."""
+    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "requests/s asked for", unit, lines, None, _rates(lines), vertical))
+
+
+def latency_over_rates(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
+    """Latencies over the rates that were asked for, logarithmic."""
+    return _draw(
+        Chart(title, "requests/s asked for", unit, lines, limit, _rates(lines), LogAxis(_values(lines, limit)))
+    )
+
+
 def distribution(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
     """Latencies over percentiles: how slow the slowest part of the requests was."""
     return _draw(Chart(title, "percentile", unit, lines, limit, TailAxis(), LogAxis(_values(lines, limit))))
@@ -167,6 +180,10 @@ def _one_of(values: Sequence[float], worst: bool) -> float | None:
 
 def _seconds(lines: Sequence[Line]) -> Axis:
     return Axis(max((x for line in lines for x, _ in line.points), default=1) or 1, to_tick=False)
+
+
+def _rates(lines: Sequence[Line]) -> Axis:
+    return Axis(max((x for line in lines for x, _ in line.points), default=1) or 1, to_tick=True)
 
 
 def _runs(lines: Sequence[Line]) -> Axis:

@@ -1,31 +1,72 @@
-"""The certificate: capacity.json and what is drawn from it, on one page that needs nothing beside it."""
+"""The certificate: one page that needs nothing beside it, and the data behind it."""
 
+from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
-from loadgen.capacity.result import Capacity
+from loadgen.capacity.result import Capacity, StepResult
+from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, number, over_rates
+from loadgen.pages import template
 from loadgen.progress import say
 from loadgen.settings import write_csv, write_json
+
+_COLUMNS = ("step", "kind", "rate", "seconds", "met", "rps", "p50_ms", "p99_ms", "failure_ratio", "lost")
 
 
 def write_certificate(directory: Path, capacity: Capacity) -> None:
     """Writes all files into the directory, and says the answer."""
     write_json(directory / "capacity.json", capacity)
-    header = ["step", "kind", "rate", "seconds", "met", "rps", "p50_ms", "p99_ms", "failure_ratio", "lost"]
-    rows = (
-        (
-            number,
-            result.step.kind,
-            result.step.rate,
-            result.step.seconds,
-            result.met,
-            result.rps,
-            result.latency_ms.p50,
-            result.latency_ms.p99,
-            result.failure_ratio,
-            "" if result.lost is None else result.lost,
-        )
-        for number, result in enumerate(capacity.steps, start=1)
-    )
-    write_csv(directory / "steps.csv", header, rows)
+    write_csv(directory / "steps.csv", _COLUMNS, (_row(*numbered) for numbered in enumerate(capacity.steps, start=1)))
+    (directory / "certificate.html").write_text(render(capacity), encoding="utf-8")
     for line in capacity.answer:
         say(line)
+
+
+def render(capacity: Capacity) -> str:
+    """The certificate as one HTML page."""
+    return template("certificate.html.j2").render(
+        capacity=capacity, settings=capacity.settings, machine=capacity.machine, charts=_charts(capacity)
+    )
+
+
+def _row(number_: int, result: StepResult) -> tuple[object, ...]:
+    step, latency = result.step, result.latency_ms
+    lost = "" if result.lost is None else result.lost
+    rates = (number_, step.kind, step.rate, step.seconds, result.met, result.rps)
+    return (*rates, latency.p50, latency.p99, result.failure_ratio, lost)
+
+
+def _charts(capacity: Capacity) -> list[Drawn]:
+    """Throughput and latency against the rate that was asked for."""
+    limit = Limit(f"SLO for p99: {number(capacity.settings.slo_p99_ms)} ms", capacity.settings.slo_p99_ms)
+    steps = sorted(capacity.steps, key=lambda result: result.step.rate)
+    throughput = [
+        Line("answered", STYLES[0], _points(steps, lambda result: result.rps)),
+        Line("asked for", STYLES[2], _points(steps, lambda result: result.step.rate)),
+    ]
+    latency = [
+        Line("p50", STYLES[1], _points(steps, lambda result: result.latency_ms.p50)),
+        Line("p99", STYLES[0], _points(steps, lambda result: result.latency_ms.p99)),
+    ]
+    return [
+        Drawn(
+            "Throughput",
+            "Answers a second, against how many requests were asked for. Of a rate that was tried more than once, the "
+            "mean.",
+            over_rates("Throughput against rate", "requests/s", throughput),
+        ),
+        Drawn(
+            "Latency",
+            "From when each request was due, whether or not others were answered. Logarithmic scale.",
+            latency_over_rates("Latency against rate", "ms", latency, limit),
+        ),
+    ]
+
+
+def _points(steps: list[StepResult], figure: Callable[[StepResult], float]) -> list[tuple[float, float | None]]:
+    """The mean of a figure at each rate; the steps are sorted by theirs."""
+    points: list[tuple[float, float | None]] = []
+    for rate, tried in groupby(steps, key=lambda result: result.step.rate):
+        values = [figure(result) for result in tried]
+        points.append((rate, sum(values) / len(values)))
+    return points

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from loadgen.capacity.certificate import write_certificate
+from loadgen.capacity.certificate import render, write_certificate
 from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.result import Capacity, Evidence, StepResult
 from loadgen.capacity.run import OVERLOAD, Plan, find_capacity, step_settings
@@ -127,3 +127,13 @@ def test_the_certificate_is_written_whole(tmp_path):
     write_certificate(tmp_path, found)
     assert msgspec.json.decode((tmp_path / "capacity.json").read_bytes(), type=Capacity) == found
     assert len((tmp_path / "steps.csv").read_text().splitlines()) == len(found.steps) + 1
+    page = (tmp_path / "certificate.html").read_text()
+    assert found.answer[0] in page
+    assert page.count("<tr>") > len(found.steps)
+    assert "<script" not in page
+
+
+def test_a_certificate_without_an_answer_says_why():
+    page = render(find_capacity(SETTINGS, PLAN, system(10_000, generator=900, evidence=Evidence())))
+    assert "NO ANSWER" in page
+    assert "What was busy" not in page
