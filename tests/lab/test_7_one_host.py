@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,31 @@ def test_systemd_keeps_every_pod(site: Play, single: Host) -> None:
     assert {unit.removeprefix("courseload-").removesuffix(".service") for unit in units} >= {
         *("mongodb", "redis", "ledger", "relay", "direct", "ingress")
     }
+
+
+def test_a_search_for_the_capacity_leaves_what_it_found_and_nothing_else(
+    site: Play, single: Host, built: Release, bundle: Path, tmp_path: Path
+) -> None:
+    """In half a minute it cannot prove anything, and says so."""
+    search = {"start_rate": 20, "step": "5s", "hold": "5s", "limit": "25s"}
+    done = playbook(
+        "capacity.yml",
+        release=built,
+        inventory=INVENTORY,
+        bundle_dir=str(bundle),
+        locust_reports_dir=str(tmp_path),
+        slo_p99_ms=10_000,
+        **{f"capacity_{name}": value for name, value in search.items()},
+    )
+    assert "The time was over (25 s) before an answer was proven." in done.output
+    assert not done.ok
+    (certificate,) = tmp_path.glob("*-capacity/certificate.html")
+    assert "NO ANSWER" in certificate.read_text()
+    first, *further = json.loads((certificate.parent / "capacity.json").read_text())["steps"]
+    assert (first["step"]["rate"], first["met"], first["lost"]) == (20, True, 0), first
+    assert 5 < first["rps"] < 40
+    assert all(step["lost"] == 0 for step in further)
+    assert "locust" not in run(single, "podman pod ls --format '{{.Name}}'")
 
 
 def test_after_a_reboot_everything_is_back_by_itself_and_every_note_is_there(

@@ -120,6 +120,12 @@ def test_a_load_test_in_which_nothing_can_happen_is_refused(settings: dict[str, 
     stopped(play("loadtest.yml", **settings), *words)
 
 
+def test_a_search_for_the_capacity_that_cannot_be_is_refused() -> None:
+    settings: dict[str, Any] = {"capacity_step": "2s", "capacity_precision": 0, "capacity_limit": "10s"}
+    run = play("capacity.yml", **settings)
+    stopped(run, *(f"{name} must be" for name in settings))
+
+
 def cluster(directory: Path, **groups: dict[str, dict[str, Any]]) -> str:
     """The inventory of a cluster with these groups of hosts."""
     path = directory / "cluster.yml"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+from loadgen.capacity.comparison import Comparison, compare, read_earlier
 from loadgen.capacity.result import Capacity, StepResult
 from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, number, over_rates
 from loadgen.pages import template
@@ -14,18 +15,27 @@ _COLUMNS = ("step", "kind", "rate", "seconds", "met", "rps", "p50_ms", "p99_ms",
 
 
 def write_certificate(directory: Path, capacity: Capacity) -> None:
-    """Writes all files into the directory, and says the answer."""
+    """Writes all files into the directory, and says the answer, also beside that of `earlier.json` if it is there."""
+    earlier = read_earlier(directory / "earlier.json")
+    comparison = compare(capacity, earlier) if earlier else None
+    if comparison:
+        before = f"{comparison.met:g} a second on {comparison.started_at}"
+        capacity.answer.append(f"Compared with {before}: {comparison.sentence}")
     write_json(directory / "capacity.json", capacity)
     write_csv(directory / "steps.csv", _COLUMNS, (_row(*numbered) for numbered in enumerate(capacity.steps, start=1)))
-    (directory / "certificate.html").write_text(render(capacity), encoding="utf-8")
+    (directory / "certificate.html").write_text(render(capacity, comparison), encoding="utf-8")
     for line in capacity.answer:
         say(line)
 
 
-def render(capacity: Capacity) -> str:
+def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
     """The certificate as one HTML page."""
     return template("certificate.html.j2").render(
-        capacity=capacity, settings=capacity.settings, machine=capacity.machine, charts=_charts(capacity)
+        capacity=capacity,
+        comparison=comparison,
+        settings=capacity.settings,
+        machine=capacity.machine,
+        charts=_charts(capacity),
     )
 
 

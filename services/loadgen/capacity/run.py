@@ -46,7 +46,7 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
             search.settle()
             step = search.next_step() or step
         if results and _left(started, limit_s) < step.seconds:
-            refusal = f"The time was over ({limit_s / 60:.0f} min) before an answer was proven."
+            refusal = f"The time was over ({limit_s:g} s) before an answer was proven."
             break
         result = _tried(len(results) + 1, step, try_step, results)
         if result.generator_limited:

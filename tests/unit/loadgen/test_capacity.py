@@ -9,6 +9,7 @@ from loadgen.capacity.result import Capacity, Evidence, StepResult
 from loadgen.capacity.run import OVERLOAD, Plan, find_capacity, step_settings
 from loadgen.capacity.search import HOLD, Limits, Step
 from loadgen.latency import Latency
+from loadgen.settings import write_json
 from unit.loadgen.conftest import SETTINGS
 from unit.loadgen.fake_prometheus import FakePrometheus
 
@@ -137,3 +138,27 @@ def test_a_certificate_without_an_answer_says_why():
     page = render(find_capacity(SETTINGS, PLAN, system(10_000, generator=900, evidence=Evidence())))
     assert "NO ANSWER" in page
     assert "What was busy" not in page
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "says"),
+    [
+        (1000, 1000, "No difference"),
+        (1000, 1030, "No difference"),
+        (1000, 2000, "More than"),
+        (2000, 1000, "Less than"),
+    ],
+)
+def test_two_capacities_differ_only_where_their_intervals_do_not_overlap(tmp_path, before, now, says):
+    earlier, found = (find_capacity(SETTINGS, PLAN, system(knee)) for knee in (before, now))
+    write_json(tmp_path / "earlier.json", earlier)
+    write_certificate(tmp_path, found)
+    assert says in found.answer[-1]
+    assert "<h2>Compared with" in (tmp_path / "certificate.html").read_text()
+
+
+def test_a_search_without_an_answer_is_compared_with_nothing(tmp_path):
+    found = find_capacity(SETTINGS, PLAN, system(0.1))
+    write_json(tmp_path / "earlier.json", find_capacity(SETTINGS, PLAN, system(1000)))
+    write_certificate(tmp_path, found)
+    assert found.answer == [found.refusal]
