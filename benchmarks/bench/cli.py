@@ -1,6 +1,7 @@
 """The command line: measures courseload's routes beside the same contract in Go, and a Sanic floor."""
 
 import argparse
+import itertools
 import json
 import shutil
 import signal
@@ -40,6 +41,9 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--connections", type=int, nargs="+", default=[64, 256], help="connections wrk keeps open, one after the other"
     )
+    parser.add_argument(
+        "--rates", type=int, nargs="+", default=[0], help="requests a second, one after the other; 0: all it can (0)"
+    )
     parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES, help="measure only there")
     parser.add_argument("--keys", action="store_true", help="send a fresh Idempotency-Key with each request")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="measure only these")
@@ -72,14 +76,15 @@ def play(
 ) -> dict[Cell, list[Measurement]]:
     """Measure everyone once a round, telling how it goes on standard error."""
     load = Load(chosen.seconds, chosen.warm_up, chosen.keys)
-    cells = [Cell(c.name, place, number) for c in field for place in chosen.places for number in chosen.connections]
-    measured: dict[Cell, list[Measurement]] = {cell: [] for cell in cells}
+    loads = list(itertools.product(chosen.places, chosen.connections, chosen.rates))
+    cells = {c.name: [Cell(c.name, *kind) for kind in loads] for c in field}
+    measured: dict[Cell, list[Measurement]] = {cell: [] for cell in itertools.chain(*cells.values())}
     for contestant in field:
         check_contract(contestant)
         print(f"{contestant.name:<12} keeps the contract", file=sys.stderr)
     for number in range(chosen.rounds):
         for contestant in rotated(field, number):
-            found = measure(contestant, ingresses[contestant.name], chosen.places, chosen.connections, load)
+            found = measure(contestant, ingresses[contestant.name], cells[contestant.name], load)
             for cell, measurement in found.items():
                 measured[cell].append(measurement)
                 told(f"round {number + 1} of {chosen.rounds}", cell, measurement)
@@ -88,7 +93,7 @@ def play(
 
 def told(when: str, cell: Cell, found: Measurement) -> None:
     """One line on how it goes."""
-    who = f"{cell.contestant:<12} {cell.place:<8}{cell.connections:>5}"
+    who = f"{cell.contestant:<12} {cell.place:<8}{cell.connections:>5}{report.asked_rate(cell.rate):>6}"
     rate = f"{found.writes_per_s:10,.0f}/s  p99 {found.p99_ms:7.1f} ms  {found.cpu_total_us:6,.0f} us of CPU a note"
     print(f"{when}  {who}{rate}", file=sys.stderr)
 

@@ -4,7 +4,7 @@ import http.client
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from . import contract, podman, store, usage, wrk
@@ -24,11 +24,15 @@ class ContestantError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cell:
-    """What a figure is of: a contestant, by itself or through the ingress, with so many connections."""
+    """What a figure is of: a contestant, by itself or through the ingress, with so many connections.
+
+    `rate` is how many requests came a second, 0 for as many as were answered.
+    """
 
     contestant: str
     place: str
     connections: int
+    rate: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,22 +143,20 @@ def silent(parts: Sequence[Part], last: str) -> ContestantError:
     return ContestantError(f"{parts[-1].name} did not answer 201 within {START_SECONDS} s: {last}\n{logs}")
 
 
-def measure(
-    contestant: Contestant, ingress: Ingress, places: Sequence[str], connections: Sequence[int], load: Load
-) -> dict[Cell, Measurement]:
+def measure(contestant: Contestant, ingress: Ingress, cells: Sequence[Cell], load: Load) -> dict[Cell, Measurement]:
     """Measure a contestant from a fresh start, each cell on empty databases, and remove it."""
     found = {}
     with running(contestant.parts):
         addresses = [f"{podman.address(door.part)}:{door.port}" for door in contestant.doors]
-        for place in places:
+        for place in dict.fromkeys(cell.place for cell in cells):
             front = (ingress.part,) if place == INGRESS else ()
             with running(front):
                 if front:
                     addresses = [f"{podman.address(ingress.part.name)}:{ingress.port}"]
                 parts = (*contestant.parts, *front)
-                for number in connections:
-                    cell = Cell(contestant.name, place, number)
-                    found[cell] = measured(contestant, parts, addresses, cell, load)
+                for cell in cells:
+                    if cell.place == place:
+                        found[cell] = measured(contestant, parts, addresses, cell, replace(load, rate=cell.rate))
     store.clear()
     return found
 
@@ -169,7 +171,7 @@ def measured(
         wait_until_it_stores(parts, host, int(port), len(contestant.doors) // len(addresses))
     # A thread for each route, also through the ingress: so the two are compared with the same load.
     threads = min(len(contestant.doors), cell.connections)
-    wrk.run(addresses, threads, cell.connections, load.warm_up, load.keys)
+    wrk.run(addresses, threads, cell.connections, load.warm_up, load)
     before = store.settled()
     figures, cpu = loaded(addresses, threads, cell.connections, load, parts)
     after = store.settled()
@@ -209,7 +211,7 @@ def loaded(
     groups: Mapping[int, str] = {podman.main_process(part.name): part.group for part in parts}
     before, wrk_before = usage.cpu_by_group(groups), wrk.cpu_seconds()
     busy_before, idle_before = usage.machine_cpu_seconds()
-    figures = wrk.run(addresses, threads, connections, load.seconds, load.keys)
+    figures = wrk.run(addresses, threads, connections, load.seconds, load)
     busy, idle = usage.machine_cpu_seconds()
     cpu = {group: seconds - before.get(group, 0.0) for group, seconds in usage.cpu_by_group(groups).items()}
     cpu["wrk"] = wrk.cpu_seconds() - wrk_before

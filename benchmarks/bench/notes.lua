@@ -1,10 +1,12 @@
 -- Posts valid, varied notes to /course, counts the answers that were 201, and prints the run's figures as one line of JSON.
--- The argument "keys" after "--" sends a fresh Idempotency-Key with each request.
+-- After "--": "keys" sends a fresh Idempotency-Key with each request; "rate=N" lets each thread send N requests a second,
+-- at random times, whether or not others were answered, as long as a connection is free.
 
 local faculties = {"ingenieria", "medicina", "derecho", "arquitectura", "economia", "humanidades", "agronomia", "farmacia"}
 local degrees = {"sistemas", "civil", "industrial", "mecanica", "quimica", "electrica", "ambiental", "administración"}
 local regions = {"NORTE", "SUR", "ORIENTE", "OCCIDENTE", "CENTRAL", "METROPOLITANA", "PETEN", "NOROCCIDENTE"}
 local pool_size = 1000
+local ffi = require("ffi")
 
 local threads = {}
 
@@ -20,9 +22,28 @@ function setup(thread)
   table.insert(threads, thread)
 end
 
+-- When the next request is due, which wrk asks for each connection that is free: in milliseconds from now.
+local function arrivals(rate)
+  ffi.cdef("typedef struct { long seconds, nanoseconds; } moment_t; int clock_gettime(int, moment_t *);")
+  local moment, due = ffi.new("moment_t"), nil
+  local function now()
+    ffi.C.clock_gettime(1, moment)  -- CLOCK_MONOTONIC
+    return tonumber(moment.seconds) + tonumber(moment.nanoseconds) / 1e9
+  end
+  return function()
+    due = (due or now()) - math.log(1 - math.random()) / rate
+    return math.max(0, math.floor((due - now()) * 1000 + 0.5))
+  end
+end
+
 -- Requests are made beforehand, so that wrk spends its time on sending; with keys only the key is new each time.
 function init(args)
-  local keys = args[1] == "keys"
+  local keys, rate = false, nil
+  for _, argument in ipairs(args) do
+    keys = keys or argument == "keys"
+    rate = rate or tonumber(argument:match("^rate=(.+)$"))
+  end
+  if rate then delay = arrivals(rate) end
   local pool = {}
   math.randomseed(thread_number + 1)
   for i = 1, pool_size do

@@ -26,11 +26,17 @@ def disturbed(rounds: Rounds, seconds: int) -> list[str]:
     """The measurements during which other programs took more than a tenth of the machine."""
     capacity = seconds * (os.cpu_count() or 1)
     return [
-        f"round {number}, {cell.contestant}, {cell.place}, {cell.connections}: {measurement.rest_s:.1f} CPU seconds"
+        f"round {number}, {cell.contestant}, {cell.place}, {cell.connections} at {asked_rate(cell.rate)}:"
+        f" {measurement.rest_s:.1f} CPU seconds"
         for cell, measurements in rounds.items()
         for number, measurement in enumerate(measurements, start=1)
         if measurement.rest_s > DISTURBED * capacity
     ]
+
+
+def asked_rate(rate: int) -> str:
+    """The requests a second that a cell was asked to answer."""
+    return f"{rate:,}" if rate else "all"
 
 
 def spreads(rounds: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -79,13 +85,27 @@ def shown(values: Mapping[str, float], digits: int = 1) -> str:
 
 def reached(cells: Sequence[Mapping[str, Any]]) -> str:
     """The first table: what each contestant reached, and the CPU time that a note took in microseconds, by whom."""
-    rows = [("contestant", "by", "conns", "writes/s", "p50 ms", "p99 ms", "errors", "us CPU/note", *GROUPS, "idle %")]
+    rows = [
+        (
+            "contestant",
+            "by",
+            "conns",
+            "asked/s",
+            "writes/s",
+            "p50 ms",
+            "p99 ms",
+            "errors",
+            "us CPU/note",
+            *GROUPS,
+            "idle %",
+        )
+    ]
     for cell in cells:
         taken = cell["cpu_us"]
         groups = [f"{taken[group]['median']:.0f}" if group in taken else "" for group in GROUPS]
         speed = (shown(cell["writes_per_s"], 0), f"{cell['p50_ms']['median']:.1f}", shown(cell["p99_ms"]))
         errors, idle = f"{cell['errors']['max']:.0f}", f"{100 * cell['idle']['median']:.0f}"
-        who = (cell["contestant"], cell["place"], str(cell["connections"]))
+        who = (cell["contestant"], cell["place"], str(cell["connections"]), asked_rate(cell["rate"]))
         rows.append((*who, *speed, errors, shown(cell["cpu_total_us"], 0), *groups, idle))
     return columns(rows)
 

@@ -74,7 +74,9 @@ def k6(programs: Path) -> Start:
 
 def wrk(task: Task) -> list[list[str]]:
     """wrk, as the services are measured with: it counts and records nothing, so nothing in Python comes near it."""
-    return [bench.wrk.command(task.target, 1, task.connections, task.seconds, keys=True)]
+    return [
+        bench.wrk.command(task.target, 1, task.connections, task.seconds, bench.wrk.Load(task.seconds, 0, keys=True))
+    ]
 
 
 def contestants(programs: Path) -> dict[str, Start]:

@@ -92,14 +92,13 @@ def test_the_cpu_of_a_note_is_everybodys_but_the_load_generators():
 
 def test_a_round_that_others_disturbed_is_named():
     found = {Cell("relay", INGRESS, 64): [measured(), measured(rest_s=60.0)]}
-    assert report.disturbed(found, 4) == ["round 2, relay, ingress, 64: 60.0 CPU seconds"]
+    assert report.disturbed(found, 4) == ["round 2, relay, ingress, 64 at all: 60.0 CPU seconds"]
 
 
 def test_the_table_has_a_row_for_each_cell_with_the_cpu_by_group():
-    cells = [
-        {"contestant": "relay", "place": ITSELF, "connections": 64, **report.summary([measured(), measured(1500)])}
-    ]
+    kind = {"contestant": "relay", "place": ITSELF, "connections": 64, "rate": 2000}
+    cells = [{**kind, **report.summary([measured(), measured(1500)])}]
     head, row = (line.split("  ") for line in report.reached(cells).splitlines())
-    assert [cell.strip() for cell in row if cell][:4] == ["relay", "itself", "64", "1,250 (1,000-1,500)"]
+    assert [cell.strip() for cell in row if cell][:5] == ["relay", "itself", "64", "2,000", "1,250 (1,000-1,500)"]
     assert "150 (150-150)" in [cell.strip() for cell in row]
     assert [cell.strip() for cell in head if cell][-1] == "idle %"
