@@ -6,6 +6,7 @@ python3 -m loadgen reconcile --directory DIR
 """
 
 import argparse
+import json
 import os
 import secrets
 import signal
@@ -20,7 +21,7 @@ import msgspec
 
 from course.settings import BadSetting, Environment
 from loadgen.prometheus import parse_address
-from loadgen.settings import ARRIVALS, CLOSED, RunDirectory, Settings, write_json
+from loadgen.settings import ARRIVALS, CLOSED, Objective, RunDirectory, Settings, write_json
 from loadgen.targets import parse_targets
 
 PATIENCE_S = 60
@@ -259,8 +260,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, required=True)
     add("--await-follower", action="store_true", help="begin when there is a file `followed` in the directory")
     add("--workers", type=int, required=True, help="how many worker processes to wait for")
-    add("--slo-p99-ms", type=float, required=True)
-    add("--slo-failure-ratio", type=float, required=True)
+    add("--objectives", type=_objectives, required=True, help='JSON: [{"of": "total", "what": "p99", "at_most": 500}]')
+    add("--abort", type=json.loads, default=False, help="true: end as soon as an objective cannot be met any more")
     add("--weights", type=_weights, required=True, metavar="ROUTE=WEIGHT,...", help="how the ingress shares requests")
     add("--prometheus", default="", help="a URL such as http://prometheus:9090: what it knows goes into the report")
     add(
@@ -270,6 +271,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="what Prometheus is asked about beside the routes",
     )
+
+
+def _objectives(text: str) -> tuple[Objective, ...]:
+    return msgspec.json.decode(text, type=tuple[Objective, ...])
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class Chart(NamedTuple):
     across: str
     unit: str
     lines: Sequence[Line]
-    limit: Limit | None
+    limits: Sequence[Limit]
     horizontal: Axis | TailAxis
     vertical: Axis | LogAxis
     apart: float = 0.0
@@ -112,48 +112,48 @@ class Chart(NamedTuple):
 
 def over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the seconds of a run, from 0 up."""
-    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "seconds", unit, lines, None, _seconds(lines), vertical))
+    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), vertical))
 
 
 def counts_over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Whole numbers over the seconds of a run, often the same for several lines."""
-    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True, whole=True)
-    return _draw(Chart(title, "seconds", unit, lines, None, _seconds(lines), vertical, apart=3.5))
+    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True, whole=True)
+    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), vertical, apart=3.5))
 
 
-def latency_over_time(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
+def latency_over_time(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
     """Latencies over the seconds of a run, on a logarithmic scale: their tail is many times their median."""
-    return _draw(Chart(title, "seconds", unit, lines, limit, _seconds(lines), LogAxis(_values(lines, limit))))
+    return _draw(Chart(title, "seconds", unit, lines, limits, _seconds(lines), LogAxis(_values(lines, limits))))
 
 
 def over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the numbers of runs, from 0 up."""
-    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "run", unit, lines, None, _runs(lines), vertical))
+    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "run", unit, lines, [], _runs(lines), vertical))
 
 
 def latency_over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Latencies over the numbers of runs, on a logarithmic scale."""
-    return _draw(Chart(title, "run", unit, lines, None, _runs(lines), LogAxis(_values(lines, None))))
+    return _draw(Chart(title, "run", unit, lines, [], _runs(lines), LogAxis(_values(lines))))
 
 
 def over_rates(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the rates that were asked for, from 0 up."""
-    vertical = Axis(max(_values(lines, None), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "requests/s asked for", unit, lines, None, _rates(lines), vertical))
+    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "requests/s asked for", unit, lines, [], _rates(lines), vertical))
 
 
-def latency_over_rates(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
+def latency_over_rates(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
     """Latencies over the rates that were asked for, logarithmic."""
     return _draw(
-        Chart(title, "requests/s asked for", unit, lines, limit, _rates(lines), LogAxis(_values(lines, limit)))
+        Chart(title, "requests/s asked for", unit, lines, limits, _rates(lines), LogAxis(_values(lines, limits)))
     )
 
 
-def distribution(title: str, unit: str, lines: Sequence[Line], limit: Limit) -> Markup:
+def distribution(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
     """Latencies over percentiles: how slow the slowest part of the requests was."""
-    return _draw(Chart(title, "percentile", unit, lines, limit, TailAxis(), LogAxis(_values(lines, limit))))
+    return _draw(Chart(title, "percentile", unit, lines, limits, TailAxis(), LogAxis(_values(lines, limits))))
 
 
 def number(value: float) -> str:
@@ -190,19 +190,18 @@ def _runs(lines: Sequence[Line]) -> Axis:
     return Axis(max((x for line in lines for x, _ in line.points), default=1), to_tick=False, whole=True)
 
 
-def _values(lines: Sequence[Line], limit: Limit | None) -> list[float]:
-    return [y for line in lines for _, y in line.points if y is not None] + ([limit.value] if limit else [])
+def _values(lines: Sequence[Line], limits: Sequence[Limit] = ()) -> list[float]:
+    return [*(y for line in lines for _, y in line.points if y is not None), *(limit.value for limit in limits)]
 
 
 def _draw(chart: Chart) -> Markup:
-    lines = [line for line in chart.lines if _values([line], None)]
+    lines = [line for line in chart.lines if _values([line])]
     captions, height = _captions(chart)
     drawn = [*_grid(chart.horizontal, chart.vertical), *captions]
     for at, line in enumerate(lines):
         above = chart.apart * (at - (len(lines) - 1) / 2)
         drawn.append(_path(line, chart.horizontal, chart.vertical, above))
-    if chart.limit:
-        drawn.append(_limit(chart.limit, chart.vertical))
+    drawn += [_limit(limit, chart.vertical) for limit in chart.limits]
     return Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{title}. {values}"><title>{title}</title>{drawn}</svg>'
     ).format(
@@ -264,7 +263,7 @@ def _limit(limit: Limit, vertical: Axis | LogAxis) -> Markup:
 
 
 def _describe(line: Line, unit: str) -> str:
-    values = _values([line], None)
+    values = _values([line])
     return f"{line.name}: {number(min(values))} to {number(max(values))} {unit}"
 
 

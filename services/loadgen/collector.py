@@ -1,12 +1,13 @@
 """The master's side of counting: merges the workers' reports second by second, and writes the ids to files."""
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from loadgen.latency import Latency, decode, distribution, latency_of, merged, new_histogram
+from loadgen.latency import Latency, at_percentiles, decode, distribution, latency_of, merged, new_histogram
 from loadgen.recorder import WorkerReport
 from loadgen.settings import RunDirectory, Settings
 
@@ -47,11 +48,15 @@ class WorkerRow(msgspec.Struct):
 
 
 class LatencyDetail(msgspec.Struct):
-    """A route's latency, whole run: the percentiles of the summary, and the curve to the slowest request."""
+    """A route's latency, whole run: the percentiles of the summary, and the curve to the slowest request.
+
+    `asked_ms` has the percentiles that the objectives ask for.
+    """
 
     requests: int
     latency_ms: Latency
     distribution: list[tuple[float, float]]
+    asked_ms: dict[float, float] = {}
 
 
 class Load(msgspec.Struct):
@@ -59,7 +64,8 @@ class Load(msgspec.Struct):
 
     Times are seconds since the epoch on the master's clock: from the first user to when the users were asked to stop.
     What was answered during the warm-up is in `series`, not in the counts of requests. `acknowledged` and `unknown`
-    notes are as many as the workers say, whatever ids have arrived.
+    notes are as many as the workers say, whatever ids have arrived. `ended_early` is why the run ended before its time,
+    empty where it did not.
     """
 
     started_at: float
@@ -76,6 +82,7 @@ class Load(msgspec.Struct):
     lost_attempts: dict[str, int]
     users_reached: int
     unknown: int
+    ended_early: str = ""
 
 
 class _Worker:
@@ -186,6 +193,10 @@ class Collector:
         """The latencies that have arrived, by the route that answered."""
         return dict(self._totals)
 
+    def failures_so_far(self) -> dict[str, int]:
+        """The failures that have arrived, by the route that answered."""
+        return {name: kinds.total() for name, kinds in self._errors.items()}
+
     def worker_rows(self) -> list[WorkerRow]:
         """What is known of each worker."""
         return [worker.row for worker in self._workers.values()]
@@ -204,8 +215,10 @@ class Collector:
         interval, self.interval = self.interval, Interval(now)
         return interval
 
-    def finish(self, ended_at: float, now: float) -> Load:
+    def finish(self, ended_at: float, now: float, ended_early: str = "") -> Load:
         """Everything, once no more reports are to come; the users were asked to stop at `ended_at`."""
+        percentiles = (objective.percentile for objective in self._settings.objectives)
+        asked = {percentile for percentile in percentiles if percentile is not None}
         self._close_seconds(max(self._open, default=0))
         for file in self._files.values():
             file.close()
@@ -220,14 +233,15 @@ class Collector:
             failures=self.failures,
             unsent=sum(self._unsent.values()),
             acknowledged=self._acknowledged(),
-            total=_detail(total),
-            routes={name: _detail(histogram) for name, histogram in sorted(self._totals.items())},
+            total=_detail(total, asked),
+            routes={name: _detail(histogram, asked) for name, histogram in sorted(self._totals.items())},
             series=self._series(),
             errors={name: dict(kinds.most_common()) for name, kinds in self._errors.items()},
             workers=self.worker_rows(),
             lost_attempts=self._lost_attempts(),
             users_reached=self._users_reached,
             unknown=sum(worker.unknown for worker in self._workers.values()),
+            ended_early=ended_early,
         )
 
     def _series(self) -> list[SecondRow]:
@@ -301,5 +315,10 @@ class Collector:
         return {user: attempts for users in lost for user, attempts in users.items()}
 
 
-def _detail(histogram: HdrHistogram) -> LatencyDetail:
-    return LatencyDetail(histogram.get_total_count(), latency_of(histogram), distribution(histogram))
+def _detail(histogram: HdrHistogram, asked: Iterable[float]) -> LatencyDetail:
+    return LatencyDetail(
+        requests=histogram.get_total_count(),
+        latency_ms=latency_of(histogram),
+        distribution=distribution(histogram),
+        asked_ms=at_percentiles(histogram, asked),
+    )

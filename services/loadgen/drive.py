@@ -18,6 +18,7 @@ from loadgen.collector import Collector
 from loadgen.figures import replicas_now
 from loadgen.locustfile import NotePoster
 from loadgen.metrics import Figures, serve
+from loadgen.objectives import out_of_reach
 from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
 from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
@@ -97,11 +98,11 @@ class Drive:
         for worker in workers:
             self.collector.expect(worker, started_at)
         looking = gevent.spawn(self._look)
-        self._watch(started_at + self.settings.duration_s)
+        ended_early = self._watch(started_at + self.settings.duration_s)
         looking.kill(block=False)
         ended_at = time.time()
         self._end(starting)
-        write_json(self.directory.load, self.collector.finish(ended_at, time.time()))
+        write_json(self.directory.load, self.collector.finish(ended_at, time.time(), ended_early))
 
     def _take(self, data: dict[str, Any], **_: Any) -> None:
         if packed := data.get("loadgen"):
@@ -122,7 +123,8 @@ class Drive:
             self.replicas = replicas_now(self.settings)
             gevent.sleep(PROGRESS_S)
 
-    def _watch(self, deadline: float) -> None:
+    def _watch(self, deadline: float) -> str:
+        """Tells how it goes until the deadline, or until there is a reason to end before: returns it."""
         next_line = time.time() + PROGRESS_S
         while (now := time.time()) < deadline:
             gevent.sleep(max(0.0, min(next_line, deadline) - now))
@@ -131,10 +133,18 @@ class Drive:
                 continue
             next_line += PROGRESS_S
             say(line(self.collector, self.settings, self.runner.user_count, deadline - now, self.replicas))
-            lost = self.collector.silent(now, SILENT_S)
-            if len(lost) == self.settings.workers:
-                say("every worker is lost: the run ends here")
-                return
+            if why := self._in_vain(now):
+                say(f"the run ends here: {why}")
+                return why
+        return ""
+
+    def _in_vain(self, now: float) -> str:
+        """Why it is no use to go on; empty while it is."""
+        if len(self.collector.silent(now, SILENT_S)) == self.settings.workers:
+            return "every worker is lost"
+        if not self.settings.abort:
+            return ""
+        return out_of_reach(self.settings, self.collector.so_far(), self.collector.failures_so_far())
 
     def _end(self, starting: "gevent.Greenlet[..., None]") -> None:
         """Asks the workers to stop and waits until each has sent its last report, or is taken for lost."""

@@ -44,6 +44,19 @@ def latency_of(histogram: HdrHistogram) -> Latency:
     return Latency(_ms(at[50]), _ms(at[95]), _ms(at[99]), _ms(histogram.get_max_value()))
 
 
+def at_percentiles(histogram: HdrHistogram, percentiles: Iterable[float]) -> dict[float, float]:
+    """Milliseconds by percentile (0 to 100); nothing when nothing was counted."""
+    if not histogram.get_total_count():
+        return {}
+    at = histogram.get_percentile_to_value_dict(list(percentiles))
+    return {percentile: _ms(microseconds) for percentile, microseconds in at.items()}
+
+
+def slower_than(histogram: HdrHistogram, milliseconds: float) -> int:
+    """How many requests took longer for certain; up to a thousandth of the limit, the histogram cannot tell."""
+    return sum(count for seconds, count in recorded(histogram) if seconds * 1000 > milliseconds)
+
+
 def distribution(histogram: HdrHistogram) -> list[tuple[float, float]]:
     """(percentile, milliseconds) pairs from the median to the slowest request, finer towards the slow end."""
     points = [50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 100.0]

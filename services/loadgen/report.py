@@ -108,7 +108,7 @@ def _charts(data: Data) -> list[Drawn]:
     """What the users saw."""
     load, series = data.load, _whole_seconds(data.load)
     routes = list(data.summary.routes)
-    slo = Limit(f"SLO for p99: {number(data.settings.slo_p99_ms)} ms", data.settings.slo_p99_ms)
+    limits = _limits(data)
     return [
         Drawn(
             "Throughput",
@@ -118,20 +118,29 @@ def _charts(data: Data) -> list[Drawn]:
         Drawn(
             "Latency",
             "Of all requests, from when each was due. Logarithmic scale.",
-            latency_over_time("Latency percentiles", "ms", _percentiles(series), slo),
+            latency_over_time("Latency percentiles", "ms", _percentiles(series), limits),
         ),
         Drawn(
             "p99 by route",
             "The slowest hundredth of each second's requests. Logarithmic scale.",
-            latency_over_time("p99 latency by route", "ms", _route_p99(series, routes), slo),
+            latency_over_time("p99 latency by route", "ms", _route_p99(series, routes), limits),
         ),
         Drawn(
             "Latency distribution",
             "How slow the slowest part was, over the whole run: at 99.9 %, one request in a thousand was slower.",
-            distribution("Latency distribution by route", "ms", _distributions(load, routes), slo),
+            distribution("Latency distribution by route", "ms", _distributions(load, routes), limits),
         ),
         Drawn("Users", "How many users were posting.", counts_over_time("Users", "users", _users(series))),
     ]
+
+
+def _limits(data: Data) -> list[Limit]:
+    """The objectives for latency, one where several have the same limit."""
+    limits: dict[float, list[str]] = {}
+    for outcome in data.summary.objectives:
+        if outcome.percentile is not None:
+            limits.setdefault(outcome.limit, []).append(outcome.name)
+    return [Limit(f"{', '.join(names)}: at most {number(limit)} ms", limit) for limit, names in limits.items()]
 
 
 def _users(series: Sequence[SecondRow]) -> list[Line]:

@@ -1,6 +1,7 @@
 """What a run was asked to do, and the files it leaves in its directory."""
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,13 +23,52 @@ NO_ROUTE = "no route"
 """The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
 
 
+TOTAL = "total"
+"""What an objective is of, when it is of all requests."""
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a run must reach: `what` of the total or of a route is `at_most` or `at_least` a limit.
+
+    `what` is a percentile of latency such as p99 or p99.9, in milliseconds; `failure_ratio`, from 0 to 1; or
+    `throughput`, in acknowledged notes per second. A throughput has `at_least`, everything else `at_most`.
+    """
+
+    of: str
+    what: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def percentile(self) -> float | None:
+        """The percentile, from 0 to 100; None when it is another objective."""
+        return float(self.what.removeprefix("p")) if re.fullmatch(r"p[0-9.]+", self.what) else None
+
+    @property
+    def limit(self) -> float:
+        return self.at_least or 0.0 if self.at_most is None else self.at_most
+
+    @property
+    def of_total(self) -> bool:
+        return self.of == TOTAL
+
+    def is_about(self, name: str) -> bool:
+        """Whether the requests under this name, a route or `NO_ROUTE`, are among those it is of."""
+        return self.of_total or name == self.of
+
+    def allows(self, measured: float) -> bool:
+        """Whether a value keeps to the limit; the limit itself does."""
+        return measured >= self.limit if self.at_most is None else measured <= self.limit
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the load test. `rate` is requests per second and user, 0 for as fast as answers come.
 
     What is answered in the first `warm_up_s` seconds is reconciled, and not judged.
 
     `target` is a base URL, or several with commas between them. `prometheus` is one as well, empty where there is none;
-    it is asked about `workloads`, and about the routes, which `weights` names.
+    it is asked about `workloads`, and about the routes, which `weights` names. With `abort` the run ends as soon as an
+    objective cannot be met any more.
     """
 
     run: str
@@ -40,11 +80,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool: int
     seed: int
     workers: int
-    slo_p99_ms: float
-    slo_failure_ratio: float
+    objectives: tuple[Objective, ...]
     weights: dict[str, int]
     arrivals: str = CLOSED
     warm_up_s: int = 0
+    abort: bool = False
     prometheus: str = ""
     workloads: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ import msgspec
 
 from loadgen.collector import Load
 from loadgen.latency import Latency
+from loadgen.objectives import DIGITS, Outcome, outcomes
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, Settings
 from loadgen.split import is_unlikely
@@ -15,8 +16,6 @@ from loadgen.verdict import Verdict, failure_ratio
 
 MATTERS = 0.05
 """By how much a route's share may differ from what the weights ask for before anybody needs to know."""
-
-RATIO_DIGITS = 9  # a single request of hundreds of millions still shows
 
 
 class RouteSummary(msgspec.Struct):
@@ -32,16 +31,6 @@ class RouteSummary(msgspec.Struct):
     latency_ms: Latency
     replicas: tuple[int, int] | None = None
     off: bool = False
-
-
-class Slo(msgspec.Struct):
-    """One objective: the measured value must not be above the limit. Without any request nothing was measured."""
-
-    name: str
-    unit: str
-    limit: float
-    measured: float | None
-    met: bool
 
 
 class Generator(msgspec.Struct):
@@ -79,8 +68,8 @@ class Summary(msgspec.Struct):
     latency_ms: Latency
     routes: dict[str, RouteSummary]
     unrouted: int
-    slos: list[Slo]
     reconciliation: Reconciliation | None
+    objectives: list[Outcome] = []
     generator: Generator | None = None
     warnings: list[str] = []
 
@@ -100,7 +89,6 @@ def summarise(
 ) -> Summary:
     """The summary of a run. `rps` is requests by the time for which they were judged."""
     ratio = failure_ratio(load)
-    p99 = load.total.latency_ms.p99
     duration = load.ended_at - load.started_at - settings.warm_up_s
     return Summary(
         run=settings.run,
@@ -112,16 +100,13 @@ def summarise(
         duration_s=round(duration, 1),
         requests=load.requests,
         failures=load.failures,
-        failure_ratio=round(ratio, RATIO_DIGITS),
+        failure_ratio=round(ratio, DIGITS),
         unsent=load.unsent,
         rps=round(load.requests / duration, 1) if duration else 0.0,
         latency_ms=load.total.latency_ms,
         routes=_routes(settings, load, replicas or {}),
         unrouted=load.routes[NO_ROUTE].requests if NO_ROUTE in load.routes else 0,
-        slos=[
-            _slo("p99 latency", "ms", settings.slo_p99_ms, p99, load),
-            _slo("failure ratio", "", settings.slo_failure_ratio, ratio, load),
-        ],
+        objectives=outcomes(settings, load),
         reconciliation=reconciliation,
         generator=_generator(load),
         warnings=verdict.warnings,
@@ -141,12 +126,6 @@ def _generator(load: Load) -> Generator | None:
     )
 
 
-def _slo(name: str, unit: str, limit: float, measured: float, load: Load) -> Slo:
-    if not load.requests:
-        return Slo(name, unit, limit, None, met=False)
-    return Slo(name, unit, limit, round(measured, RATIO_DIGITS), met=measured <= limit)
-
-
 def _routes(settings: Settings, load: Load, replicas: Mapping[str, tuple[int, int]]) -> dict[str, RouteSummary]:
     nothing = Latency(0, 0, 0, 0)
     routed = {name: detail for name, detail in load.routes.items() if name != NO_ROUTE}
@@ -159,8 +138,8 @@ def _routes(settings: Settings, load: Load, replicas: Mapping[str, tuple[int, in
         expected = settings.weights.get(name, 0) / weights if weights else 0.0
         summaries[name] = RouteSummary(
             requests=requests,
-            share=round(share, RATIO_DIGITS),
-            expected_share=round(expected, RATIO_DIGITS),
+            share=round(share, DIGITS),
+            expected_share=round(expected, DIGITS),
             latency_ms=routed[name].latency_ms if name in routed else nothing,
             replicas=replicas.get(name),
             off=abs(share - expected) > MATTERS and is_unlikely(requests, total, expected),

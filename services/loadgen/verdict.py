@@ -7,8 +7,9 @@ import msgspec
 
 from loadgen.attempted import Reported
 from loadgen.collector import CPU_WINDOW_S, Load, WorkerRow
+from loadgen.objectives import Outcome, outcomes, tolerated_failures
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation
-from loadgen.settings import NO_ROUTE, Settings
+from loadgen.settings import NO_ROUTE, Objective, Settings
 from loadgen.split import is_unlikely
 from loadgen.targets import parse_targets
 from loadgen.words import differing
@@ -50,13 +51,13 @@ Judged = Iterator[tuple[str, str]]
 
 
 def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Verdict:
-    """Judges a run by its SLOs, by what became of its notes, and by whether the generator itself kept up.
+    """Judges a run by its objectives, by what became of its notes, and by whether the generator itself kept up.
 
     A text in place of the reconciliation is why there is none.
     """
     judged = {
         "notes": _of_notes(settings, load, reconciliation),
-        "objectives": _of_slos(settings, load),
+        "objectives": _of_objectives(settings, load),
         "routes": _of_routes(settings, load),
         "load generator": chain(_of_users(settings, load), _of_workers(load)),
     }
@@ -179,30 +180,47 @@ def _of_documents(found: ReconciledDocuments) -> Judged:
     )
 
 
-def _of_slos(settings: Settings, load: Load) -> Judged:
-    p99 = load.total.latency_ms.p99
-    was, limit = differing(p99, settings.slo_p99_ms)
-    missed = f"p99 was {was} ms, the SLO is {limit} ms{_own_delay(load, p99)}."
-    yield f"p99 is at most {limit} ms", _if(p99 > settings.slo_p99_ms, missed)
-    ratio = failure_ratio(load)
-    kinds = ", ".join(f"{count:,} × {kind}" for kind, count in most_common_errors(load)[:3])
-    was, limit = differing(100 * ratio, 100 * settings.slo_failure_ratio)
-    missed = f"{was}% of the requests failed ({kinds}), the SLO is {limit}%."
-    yield f"at most {limit}% of the requests fail", _if(ratio > settings.slo_failure_ratio, missed)
+def _of_objectives(settings: Settings, load: Load) -> Judged:
+    """Without a single request there is nothing to judge, and the notes tell why."""
+    for outcome in outcomes(settings, load) if load.requests else []:
+        yield f"{outcome.name} is {outcome.limit_text}", _if(not outcome.met, _missed(outcome, load))
     yield (
         "the requests that are due are sent",
         _if(
-            load.unsent > settings.slo_failure_ratio * (load.requests + load.unsent),
+            load.unsent > tolerated_failures(settings) * (load.requests + load.unsent),
             f"{load.unsent:,} requests were due but never sent, because answers came too late to keep the asked pace: "
             "ask for fewer users or a lower rate, or give the system more room.",
         ),
     )
+    yield "the run goes on to its end", _if(load.ended_early, f"The run ended early: {load.ended_early}.")
 
 
-def _own_delay(load: Load, p99: float) -> str:
+def _missed(outcome: Outcome, load: Load) -> str:
+    """What was measured, beside the limit."""
+    of = "" if outcome.of_total else f" of {outcome.of}"
+    if outcome.measured is None:
+        return f"No request took the route {outcome.of}, so its {outcome.what.replace('_', ' ')} is not known."
+    scale = 100 if outcome.what == "failure_ratio" else 1
+    was, limit = differing(scale * outcome.measured, scale * outcome.limit)
+    if outcome.what == "throughput":
+        return f"{was} notes/s{of} were acknowledged, the objective is at least {limit}."
+    if outcome.what == "failure_ratio":
+        kinds = ", ".join(f"{count:,} × {kind}" for kind, count in _errors_of(outcome, load)[:3])
+        return f"{was}% of the requests{of} failed ({kinds}), the objective is at most {limit}%."
+    delay = _own_delay(load, outcome.measured)
+    return f"{outcome.name} was {was} ms, the objective is at most {limit} ms{delay}."
+
+
+def _errors_of(objective: Objective, load: Load) -> list[tuple[str, int]]:
+    if objective.of_total:
+        return most_common_errors(load)
+    return sorted(load.errors.get(objective.of, {}).items(), key=lambda item: -item[1])
+
+
+def _own_delay(load: Load, latency_ms: float) -> str:
     """A hint when the generator itself was kept from running for long: the delay may be its own."""
     pause = max((worker.longest_pause_ms for worker in load.workers), default=0.0)
-    if pause < OWN_DELAY_SHARE * p99:
+    if pause < OWN_DELAY_SHARE * latency_ms:
         return ""
     return f" (a worker was itself kept from running for up to {pause:,.0f} ms: this machine is short of CPU)"
 
@@ -241,7 +259,7 @@ def _of_users(settings: Settings, load: Load) -> Judged:
     yield (
         "all users are at work",
         _if(
-            load.users_reached < settings.users,
+            load.users_reached < settings.users and not load.ended_early,
             f"Only {load.users_reached:,} of {settings.users:,} users were at work at any time: raise spawn_rate or "
             "duration, or look whether a worker was lost.",
         ),

@@ -7,7 +7,7 @@ def differing(value: float, limit: float) -> tuple[str, str]:
     """Two numbers with the three significant digits, or more, that tell them apart: 1.0004 and 1 are not the same."""
     texts = ("", "")
     for digits in range(3, 17):
-        texts = _significant(value, digits), _significant(limit, digits)
+        texts = significant(value, digits), significant(limit, digits)
         if texts[0] != texts[1]:
             break
     return texts
@@ -15,7 +15,7 @@ def differing(value: float, limit: float) -> tuple[str, str]:
 
 def percent(ratio: float) -> str:
     """A part of a whole (0 to 1) in percent, with three significant digits, however small it is."""
-    return f"{_significant(100 * ratio, 3)} %"
+    return f"{significant(100 * ratio)} %"
 
 
 def share(ratio: float, decimals: int) -> str:
@@ -28,7 +28,8 @@ def share(ratio: float, decimals: int) -> str:
     return f"{text} %"
 
 
-def _significant(value: float, digits: int) -> str:
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, and without zeros at its end."""
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if decimals else text

@@ -113,10 +113,15 @@ def test_a_load_test_stops_on_routes_that_cannot_be() -> None:
         ({"users": 1, "duration": "8s", "rate": 0.05}, ["rate must be", "for a request to fall due", "not '0.05'"]),
         ({"users": 9, "duration": "10s", "rate": "0.011"}, ["rate must be", "for a request to fall due"]),
         ({"duration": "soon"}, ["duration must be", "written like 60s"]),
+        (
+            {"objectives": [{"of": "total", "what": "p99"}]},
+            ["objectives, number 1: its keys must be of, what and, for p99, at_most, not 'of, what'"],
+        ),
+        ({"objectives": [{"of": "total", "what": "throughput", "at_least": 201}]}, ["up to the 200 that are asked"]),
     ],
     ids=str,
 )
-def test_a_load_test_in_which_nothing_can_happen_is_refused(settings: dict[str, Any], words: list[str]) -> None:
+def test_a_load_test_that_cannot_be_is_refused(settings: dict[str, Any], words: list[str]) -> None:
     stopped(play("loadtest.yml", **settings), *words)
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import traffic
+from . import objectives, traffic
+from .objectives import number
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 WORKER = "locust-worker-{}"
@@ -21,16 +22,18 @@ def seconds(duration: object) -> int:
 ARRIVALS = ("closed", "open")
 
 
-def refusals(options: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+def refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: Sequence[str]) -> list[str]:
     """A sentence for each option of a load test that is not possible; hosts are those that send the load."""
-    return _sentences(_checks(options, hosts), {"the group load": ", ".join(hosts), **options})
+    told = _sentences(_checks(options, hosts), {"the group load": ", ".join(hosts), **options})
+    asked = (_whole(options["users"], 6) or 0) * (number(options["rate"]) or 0)
+    return [*told, *objectives.refusals(options["objectives"], routes, asked or None)]
 
 
 def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str, bool, str]]:
     """Options, whether they are possible, and what they must be."""
     users, pool, duration = _whole(options["users"], 6), _whole(options["pool"], 6), seconds(options["duration"])
-    rate, spawn_rate = _number(options["rate"]), _number(options["spawn_rate"])
-    ratio = _number(options["slo_failure_ratio"])
+    rate, spawn_rate = number(options["rate"]), number(options["spawn_rate"])
+    ratio = number(options["slo_failure_ratio"])
     enough = not rate or round((users or 0) * rate * duration, 6) >= 1
     return [
         ("the group load", bool(hosts), "hosts of the inventory that send the load"),
@@ -53,16 +56,17 @@ def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str,
         ),
         ("pool", pool is not None and 1 <= pool <= 100000, "a whole number from 1 to 100000"),
         ("seed", _whole(options["seed"], 9) is not None, "a whole number"),
-        ("slo_p99_ms", bool(_number(options["slo_p99_ms"])), "a number of milliseconds above 0"),
+        ("slo_p99_ms", bool(number(options["slo_p99_ms"])), "a number of milliseconds above 0"),
         ("slo_failure_ratio", ratio is not None and ratio <= 1, "a number from 0 to 1"),
-        ("ui", str(options["ui"]).lower() in ("true", "false", "yes", "no"), "true or false"),
+        ("abort", _is_truth(options["abort"]), "true or false"),
+        ("ui", _is_truth(options["ui"]), "true or false"),
     ]
 
 
-def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: Sequence[str]) -> list[str]:
     """A sentence for each option of a search for the capacity that is not possible."""
     step, hold, limit = (seconds(options[f"capacity_{name}"]) for name in ("step", "hold", "limit"))
-    start_rate, precision = _number(options["capacity_start_rate"]), _number(options["capacity_precision"])
+    start_rate, precision = number(options["capacity_start_rate"]), number(options["capacity_precision"])
     checks = [
         ("the group load", bool(hosts), "hosts of the inventory that send the load"),
         ("capacity_start_rate", (start_rate or 0) >= 1, "a number of requests per second, at least 1"),
@@ -71,19 +75,20 @@ def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str]) -> list[
         ("capacity_precision", 0.01 <= (precision or 0) <= 1, "a number from 0.01 to 1"),
         ("capacity_limit", limit >= hold + 4 * step, "long enough for capacity_hold and four times capacity_step"),
     ]
-    return _sentences(checks, {"the group load": ", ".join(hosts), **options})
+    told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
+    return [*told, *objectives.refusals(options["objectives"], routes, None)]
 
 
 def _sentences(checks: Iterable[tuple[str, bool, str]], values: Mapping[str, Any]) -> list[str]:
     return [f"{name} must be {must}, not '{values[name]}'." for name, good, must in checks if not good]
 
 
+def _is_truth(value: object) -> bool:
+    return str(value).lower() in ("true", "false", "yes", "no")
+
+
 def _whole(value: object, digits: int) -> int | None:
     return int(str(value)) if re.fullmatch(rf"[0-9]{{1,{digits}}}", str(value)) else None
-
-
-def _number(value: object) -> float | None:
-    return float(str(value)) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", str(value)) else None
 
 
 def target(addresses: Iterable[str], port: object) -> str:

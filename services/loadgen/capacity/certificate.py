@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
 from loadgen.capacity.result import Capacity, StepResult
-from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, number, over_rates
+from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_rates
 from loadgen.pages import template
 from loadgen.progress import say
 from loadgen.settings import write_csv, write_json
@@ -34,6 +34,7 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
         capacity=capacity,
         comparison=comparison,
         settings=capacity.settings,
+        objectives=[f"{each.name} {each.limit_text}" for each in capacity.steps[0].objectives],
         machine=capacity.machine,
         charts=_charts(capacity),
     )
@@ -48,7 +49,10 @@ def _row(number_: int, result: StepResult) -> tuple[object, ...]:
 
 def _charts(capacity: Capacity) -> list[Drawn]:
     """Throughput and latency against the rate that was asked for."""
-    limit = Limit(f"SLO for p99: {number(capacity.settings.slo_p99_ms)} ms", capacity.settings.slo_p99_ms)
+    objectives = capacity.steps[0].objectives
+    limits = [
+        Limit(f"{each.name}: {each.limit_text}", each.limit) for each in objectives if each.percentile is not None
+    ]
     steps = sorted(capacity.steps, key=lambda result: result.step.rate)
     throughput = [
         Line("answered", STYLES[0], _points(steps, lambda result: result.rps)),
@@ -68,7 +72,7 @@ def _charts(capacity: Capacity) -> list[Drawn]:
         Drawn(
             "Latency",
             "From when each request was due, whether or not others were answered. Logarithmic scale.",
-            latency_over_rates("Latency against rate", "ms", latency, limit),
+            latency_over_rates("Latency against rate", "ms", latency, limits),
         ),
     ]
 

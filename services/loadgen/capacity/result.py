@@ -8,6 +8,7 @@ import msgspec
 
 from loadgen.capacity.search import Step
 from loadgen.latency import Latency
+from loadgen.objectives import Outcome
 from loadgen.settings import Settings
 
 
@@ -40,6 +41,7 @@ class StepResult(msgspec.Struct):
     failure_ratio: float
     unsent: int
     lost: int | None
+    objectives: list[Outcome]
     generator_cpu: float
     generator_limited: bool
     evidence: Evidence

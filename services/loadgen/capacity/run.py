@@ -111,6 +111,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
         latency_ms=summary.latency_ms,
         failure_ratio=summary.failure_ratio,
         unsent=summary.unsent,
+        objectives=summary.objectives,
         lost=found.mongodb.missing + found.mongodb.altered + found.redis.missing if found else None,
         generator_cpu=busiest,
         generator_limited=busiest > SATURATED_CPU,

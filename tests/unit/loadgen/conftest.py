@@ -7,7 +7,7 @@ import pytest
 
 from loadgen.latency import count, new_histogram
 from loadgen.recorder import Second, WorkerReport
-from loadgen.settings import RunDirectory, Settings, write_json
+from loadgen.settings import Objective, RunDirectory, Settings, write_json
 
 SETTINGS = Settings(
     run="20261124T040000Z-10u-beef",
@@ -19,8 +19,10 @@ SETTINGS = Settings(
     pool=100,
     seed=1,
     workers=1,
-    slo_p99_ms=250,
-    slo_failure_ratio=0.01,
+    objectives=(
+        Objective(of="total", what="p99", at_most=250),
+        Objective(of="total", what="failure_ratio", at_most=0.01),
+    ),
     weights={"relay": 50, "direct": 50},
 )
 

@@ -9,6 +9,7 @@ from loadgen.capacity.result import Capacity, Evidence, StepResult
 from loadgen.capacity.run import OVERLOAD, Plan, find_capacity, step_settings
 from loadgen.capacity.search import HOLD, Limits, Step
 from loadgen.latency import Latency
+from loadgen.objectives import Outcome
 from loadgen.settings import write_json
 from unit.loadgen.conftest import SETTINGS
 from unit.loadgen.fake_prometheus import FakePrometheus
@@ -37,6 +38,7 @@ def system(knee: float, generator: float = 1e9, evidence: Evidence = BUSY):
             failure_ratio=0.0,
             unsent=0,
             lost=0,
+            objectives=[Outcome(of="total", what="p99", at_most=500, measured=10, met=met)],
             generator_cpu=min(1.0, step.rate / generator),
             generator_limited=step.rate > 0.9 * generator,
             evidence=evidence,

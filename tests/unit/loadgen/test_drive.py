@@ -19,7 +19,7 @@ import loadgen
 from course.ids import id_of
 from loadgen.collector import Load
 from loadgen.keys import key_of
-from loadgen.settings import NO_ROUTE, write_json
+from loadgen.settings import NO_ROUTE, Objective, write_json
 from unit.loadgen.fake_prometheus import FakePrometheus
 
 HERE = Path(__file__).parent
@@ -170,7 +170,27 @@ def test_a_worker_that_is_killed_is_lost_and_the_run_still_ends(run):
     assert not load.workers[0].complete
     assert load.requests > 0
     assert set(load.lost_attempts) >= {"0-1", "0-20"}
+    assert load.ended_early == "every worker is lost"
     assert load.ended_at - load.started_at < 15
+
+
+def test_a_run_ends_early_once_an_objective_is_out_of_reach(run, told):
+    never = Objective(of="total", what="failure_ratio", at_most=0.01)
+    load, worker = run("--fail-every", 2, duration_s=20, objectives=(never,), abort=True)
+    # 20 users with 5 requests a second have some 2,200 in 20 s; half of the first 100 failed.
+    assert load.ended_at - load.started_at < 10
+    assert load.failures > 22
+    assert "requests of at most 2,220 have failed, the objective is at most 1 %" in load.ended_early
+    assert f"the run ends here: {load.ended_early}" in told
+    assert load.workers[0].complete
+    assert worker.wait(timeout=10) == 0
+
+
+def test_a_run_goes_on_although_an_objective_is_missed_unless_it_was_told_to_end(run):
+    never = Objective(of="total", what="failure_ratio", at_most=0)
+    load, _ = run("--fail-every", 2, duration_s=5, objectives=(never,))
+    assert load.ended_at - load.started_at >= 5
+    assert load.ended_early == ""
 
 
 def test_the_progress_has_the_replicas_that_prometheus_knows(run, told):

@@ -133,7 +133,7 @@ class World:
         return compare(self.directory, self.documents, self.counters, progress=lambda _: None)
 
     def reasons(self, found):
-        return list(_of_notes(self.settings, self.load([bytes(12)]), found))
+        return [reason for _, reason in _of_notes(self.settings, self.load([bytes(12)]), found) if reason]
 
     def differences(self):
         with self.directory.differences.open() as file:

@@ -1,5 +1,7 @@
 """The verdict: each reason for itself, and none without cause."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -7,12 +9,13 @@ from loadgen.attempted import Reported
 from loadgen.collector import LatencyDetail, Load, WorkerRow
 from loadgen.latency import Latency
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation
+from loadgen.settings import Objective
 from loadgen.summary import Generator, summarise
 from loadgen.verdict import judge
 
 
 def detail(requests, p99=20.0):
-    return LatencyDetail(requests, Latency(5, 10, p99, 50), [])
+    return LatencyDetail(requests, Latency(5, 10, p99, 50), [], {99.0: p99} if requests else {})
 
 
 HEALTHY = Load(
@@ -32,6 +35,9 @@ HEALTHY = Load(
     unknown=0,
 )
 FOUND = Reconciliation(ReconciledDocuments(1200, 1200, 0, 0, 0), Reconciled(600, 600, 0, 0, 0), Reported(1200))
+
+
+FAILURES = partial(Objective, of="total", what="failure_ratio")
 
 
 def worker(**fields):
@@ -58,7 +64,7 @@ def test_a_healthy_run_passes(settings):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"total": detail(1200, p99=251)}, "p99 was 251 ms, the SLO is 250 ms."),
+        ({"total": detail(1200, p99=251)}, "p99 was 251 ms, the objective is at most 250 ms."),
         ({"failures": 13, "errors": {"relay": {"HTTP 503": 13}}}, "1.08% of the requests failed (13 × HTTP 503)"),
         ({"acknowledged": {}}, "No note was acknowledged"),
         ({"unsent": 100}, "100 requests were due but never sent"),
@@ -209,11 +215,11 @@ def test_a_split_is_off_where_it_matters_and_chance_does_not_explain_it(settings
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"total": detail(1200, p99=250.4)}, "p99 was 250.4 ms, the SLO is 250 ms."),
-        ({"total": detail(1200, p99=61_234.5)}, "p99 was 61,234 ms, the SLO is 250 ms."),
+        ({"total": detail(1200, p99=250.4)}, "p99 was 250.4 ms, the objective is at most 250 ms."),
+        ({"total": detail(1200, p99=61_234.5)}, "p99 was 61,234 ms, the objective is at most 250 ms."),
         (
             {"requests": 99_960, "failures": 1000, "errors": {"relay": {"HTTP 503": 1000}}},
-            "1.0004% of the requests failed (1,000 × HTTP 503), the SLO is 1%.",
+            "1.0004% of the requests failed (1,000 × HTTP 503), the objective is at most 1%.",
         ),
     ],
 )
@@ -223,10 +229,10 @@ def test_what_is_just_beyond_a_limit_does_not_read_like_the_limit(settings, chan
 
 
 def test_one_failure_in_millions_is_not_none(settings):
-    strict = msgspec.structs.replace(settings, slo_failure_ratio=0)
+    strict = msgspec.structs.replace(settings, objectives=(FAILURES(at_most=0),))
     load = msgspec.structs.replace(HEALTHY, requests=5_000_000, failures=1, errors={"relay": {"HTTP 503": 1}})
     (told,) = judge(strict, load, FOUND).reasons
-    assert told.startswith("0.00002% of the requests failed (1 × HTTP 503), the SLO is 0%.")
+    assert told.startswith("0.00002% of the requests failed (1 × HTTP 503), the objective is at most 0%.")
     summary = summarise(strict, load, FOUND, judge(strict, load, FOUND))
     assert summary.failure_ratio == 2e-7
 
@@ -235,8 +241,8 @@ def test_without_a_request_no_objective_is_met(settings):
     load = msgspec.structs.replace(HEALTHY, requests=0, acknowledged={}, routes={}, total=detail(0, p99=0))
     verdict = judge(settings, load, FOUND)
     assert [reason.partition(":")[0] for reason in verdict.reasons] == ["No note was acknowledged"]
-    slos = summarise(settings, load, FOUND, verdict).slos
-    assert [(slo.measured, slo.met) for slo in slos] == [(None, False), (None, False)]
+    objectives = summarise(settings, load, FOUND, verdict).objectives
+    assert [(outcome.measured, outcome.met) for outcome in objectives] == [(None, False), (None, False)]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ OPTIONS: dict[str, Any] = {
     "seed": 1,
     "slo_p99_ms": 500,
     "slo_failure_ratio": 0.01,
+    "objectives": [],
+    "abort": False,
     "ui": False,
 }
+ROUTES = ["relay", "direct"]
 POSSIBLE = [
     {},
     {"users": "999999", "spawn_rate": "99999"},
@@ -44,26 +47,27 @@ IMPOSSIBLE = [
     ("seed", "x"),
     ("slo_p99_ms", 0),
     ("slo_failure_ratio", 1.1),
+    ("abort", "never"),
     ("ui", "maybe"),
 ]
 
 
 @pytest.mark.parametrize("options", POSSIBLE)
 def test_what_is_possible_is_not_refused(options: dict[str, Any]) -> None:
-    assert load_test.refusals(OPTIONS | options, ["here"]) == []
+    assert load_test.refusals(OPTIONS | options, ["here"], ROUTES) == []
 
 
 @pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
 def test_what_is_not_possible_is_refused_by_its_name_and_value(name: str, value: object) -> None:
     options = OPTIONS | {"users": 10 if name == "rate" else 100, "rate": 0.1 if name == "users" else 2} | {name: value}
-    said = load_test.refusals(options, ["here"])
+    said = load_test.refusals(options, ["here"], ROUTES)
     assert said
     assert all(sentence.endswith(f", not '{options[sentence.split()[0]]}'.") for sentence in said)
     assert any(sentence.startswith(f"{name} must be ") for sentence in said)
 
 
 def test_open_arrivals_need_a_rate() -> None:
-    assert load_test.refusals(OPTIONS | {"arrivals": "open", "rate": 0}, ["here"]) == [
+    assert load_test.refusals(OPTIONS | {"arrivals": "open", "rate": 0}, ["here"], ROUTES) == [
         "rate must be above 0 with open arrivals, not '0'."
     ]
 
@@ -74,6 +78,7 @@ CAPACITY: dict[str, Any] = {
     "capacity_hold": "60s",
     "capacity_precision": 0.05,
     "capacity_limit": "12m",
+    "objectives": OPTIONS["objectives"],
 }
 
 
@@ -89,10 +94,17 @@ CAPACITY: dict[str, Any] = {
     ],
 )
 def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: str, value: object) -> None:
-    assert load_test.capacity_refusals(CAPACITY, ["here"]) == []
-    (said,) = load_test.capacity_refusals(CAPACITY | {name: value}, ["here"])
+    assert load_test.capacity_refusals(CAPACITY, ["here"], ROUTES) == []
+    (said,) = load_test.capacity_refusals(CAPACITY | {name: value}, ["here"], ROUTES)
     assert said.startswith(f"{name} must be ")
     assert said.endswith(f", not '{value}'.")
+
+
+def test_objectives_are_checked_with_the_load_that_is_asked_for() -> None:
+    wanted = {"of": "total", "what": "throughput", "at_least": 201}
+    (told,) = load_test.refusals(OPTIONS | {"objectives": [wanted]}, ["here"], ROUTES)
+    assert "up to the 200 that are asked for (users times rate), not '201'" in told
+    assert load_test.refusals(OPTIONS | {"objectives": [wanted], "rate": 0}, ["here"], ROUTES) == []
 
 
 def test_notes_are_posted_to_all_addresses() -> None:
@@ -102,7 +114,7 @@ def test_notes_are_posted_to_all_addresses() -> None:
 
 
 def test_a_load_test_needs_a_host_that_sends_the_load() -> None:
-    assert load_test.refusals(OPTIONS, []) == [
+    assert load_test.refusals(OPTIONS, [], ROUTES) == [
         "the group load must be hosts of the inventory that send the load, not ''."
     ]
 
