@@ -19,7 +19,7 @@ from loadgen.charts import (
 from loadgen.collector import Load, SecondRow
 from loadgen.figure_charts import draw_figures
 from loadgen.figures import DatabaseSecond, WorkloadSecond, read_figures, replica_ranges
-from loadgen.junit import junit_xml
+from loadgen.junit import Judged, junit_xml
 from loadgen.mesh import Mesh, read_mesh
 from loadgen.pages import template
 from loadgen.reconcile import Reconciliation
@@ -52,7 +52,8 @@ def write_report(directory: RunDirectory) -> Summary:
     write_json(directory.data, data)
     _write_csv(directory, data)
     directory.report.write_text(render(data), encoding="utf-8")
-    directory.junit.write_bytes(junit_xml(data.summary, verdict))
+    judged = Judged("load test", data.summary.started_at, data.summary.duration_s)
+    directory.junit.write_bytes(junit_xml(judged, verdict.judgements, verdict.warnings))
     directory.markdown.write_text(template("summary.md.j2").render(summary=data.summary), encoding="utf-8")
     return data.summary
 

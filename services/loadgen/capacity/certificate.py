@@ -1,4 +1,4 @@
-"""The certificate: one page that needs nothing beside it, and the data behind it."""
+"""The certificate: one page that needs nothing beside it, the data behind it, and JUnit XML for CI."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -7,9 +7,11 @@ from pathlib import Path
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
 from loadgen.capacity.result import Capacity, StepResult
 from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_rates
+from loadgen.junit import Judged, junit_xml
 from loadgen.pages import template
 from loadgen.progress import say
 from loadgen.settings import write_csv, write_json
+from loadgen.verdict import Judgement
 
 _COLUMNS = ("step", "kind", "rate", "seconds", "met", "rps", "p50_ms", "p99_ms", "failure_ratio", "lost")
 
@@ -24,6 +26,8 @@ def write_certificate(directory: Path, capacity: Capacity) -> None:
     write_json(directory / "capacity.json", capacity)
     write_csv(directory / "steps.csv", _COLUMNS, (_row(*numbered) for numbered in enumerate(capacity.steps, start=1)))
     (directory / "certificate.html").write_text(render(capacity, comparison), encoding="utf-8")
+    judged = Judged("capacity", capacity.started_at, capacity.seconds)
+    (directory / "junit.xml").write_bytes(junit_xml(judged, _judgements(capacity)))
     for line in capacity.answer:
         say(line)
 
@@ -38,6 +42,14 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
         machine=capacity.machine,
         charts=_charts(capacity),
     )
+
+
+def _judgements(capacity: Capacity) -> list[Judgement]:
+    lost = sum(result.lost or 0 for result in capacity.steps)
+    return [
+        Judgement("answer", "the answer is proven", capacity.refusal),
+        Judgement("notes", "no acknowledged note is lost", f"{lost:,} acknowledged notes were lost." if lost else ""),
+    ]
 
 
 def _row(number_: int, result: StepResult) -> tuple[object, ...]:

@@ -130,6 +130,7 @@ def test_the_certificate_is_written_whole(tmp_path):
     write_certificate(tmp_path, found)
     assert msgspec.json.decode((tmp_path / "capacity.json").read_bytes(), type=Capacity) == found
     assert len((tmp_path / "steps.csv").read_text().splitlines()) == len(found.steps) + 1
+    assert 'failures="0"' in (tmp_path / "junit.xml").read_text()
     page = (tmp_path / "certificate.html").read_text()
     assert found.answer[0] in page
     assert page.count("<tr>") > len(found.steps)
@@ -164,3 +165,4 @@ def test_a_search_without_an_answer_is_compared_with_nothing(tmp_path):
     write_json(tmp_path / "earlier.json", find_capacity(SETTINGS, PLAN, system(1000)))
     write_certificate(tmp_path, found)
     assert found.answer == [found.refusal]
+    assert f'<failure message="{found.refusal}">' in (tmp_path / "junit.xml").read_text()

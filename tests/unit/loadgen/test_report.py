@@ -25,7 +25,7 @@ from loadgen.charts import (
 )
 from loadgen.collector import Collector
 from loadgen.figures import DatabaseSecond, RunFigures, WorkloadSecond
-from loadgen.junit import junit_xml
+from loadgen.junit import Judged, junit_xml
 from loadgen.mesh import Call, Mesh
 from loadgen.pages import markdown
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation, leave_unreconciled
@@ -145,7 +145,8 @@ def test_warnings_are_the_output_of_junit_and_stand_in_the_summary_for_people(re
 def test_junit_is_well_formed_whatever_an_error_says(report, directory):
     summary, _ = report()
     verdict = Verdict([Judgement("notes", "a & b", "OSError: \x00\x1b <&\ufffe")])
-    directory.junit.write_bytes(junit_xml(summary, verdict))
+    judged = Judged("load test", summary.started_at, summary.duration_s)
+    directory.junit.write_bytes(junit_xml(judged, verdict.judgements, verdict.warnings))
     assert suites_of(directory) == {"notes": {"a & b": "OSError: ?? <&?"}}
 
 
