@@ -1,4 +1,4 @@
-"""The command line: measures courseload's routes beside the same contract in Go, and a Sanic floor."""
+"""The command line: measures courseload's routes beside the same contract in Go and Rust, and a Sanic floor."""
 
 import argparse
 import itertools
@@ -18,7 +18,7 @@ from .wrk import Load
 # In the order of the table.
 NAMES = (
     *("relay", "direct", "both"),
-    *("go-relay", "go-direct", "plain-relay", "plain-direct"),
+    *("go-relay", "go-direct", "rust-relay", "rust-direct", "plain-relay", "plain-direct"),
     "floor",
 )
 # What can go wrong without the benchmark being wrong: told in a sentence, without a traceback.
@@ -58,6 +58,7 @@ def contestants(wanted: Sequence[str], direct: product.Service) -> tuple[list[Co
     left_out = []
     kinds: list[tuple[str, str, str, Callable[[], str]]] = [
         ("go", "in Go with group commit", "", peers.go_image),
+        ("rust", "in Rust with group commit", "", peers.rust_image),
         ("plain", "in Go, a write a request", "plain-", peers.go_image),
     ]
     for kind, what, prefix, image in kinds:

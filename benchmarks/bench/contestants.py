@@ -1,4 +1,4 @@
-"""Who is measured: courseload's routes, the same contract in Go, the exercise's plain design, a floor."""
+"""Who is measured: courseload's routes, the same contract in Go and Rust, the exercise's plain design, a floor."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

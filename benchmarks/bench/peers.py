@@ -32,6 +32,19 @@ def go_image() -> str:
     return tag
 
 
+def rust_image() -> str:
+    """The image of the Rust peers, built on first use (some minutes on two cores) with the machine's own Cargo."""
+    tag = _tag("rust", PEERS / "rust")
+    if not _exists(tag):
+        if not shutil.which("cargo"):
+            raise CannotBuildError("the Rust peers need Cargo on the PATH: https://rustup.rs installs it")
+        output = CACHE / "rust"
+        # Unlike `build`, `install` leaves the programs in a directory whose name does not depend on the machine.
+        _build("Rust", ["cargo", "install", "--locked", "--path=.", f"--root={output}"], {})
+        _pack(tag, PEERS / "rust", output / "bin")
+    return tag
+
+
 def _tag(language: str, *sources: Path) -> str:
     return f"localhost/courseload/benchmark-{language}-peers:{content_hash([str(source) for source in sources])}"
 
@@ -44,16 +57,21 @@ def _build(language: str, command: list[str], environment: dict[str, str]) -> No
     print(f"building the {language} peers (once)", file=sys.stderr)
     done = subprocess.run(command, cwd=PEERS / language.lower(), env={**os.environ, **environment}, check=False)
     if done.returncode:
-        raise CannotBuildError(f"the {language} peers could not be built: `{command[0]} build` says above why")
+        raise CannotBuildError(f"the {language} peers could not be built: `{command[0]}` says above why")
+
+
+def _packed(source: Path) -> list[str]:
+    """The programs in the image of a source."""
+    copied: str = re.findall(r"^COPY (.*) /$", (source / "Containerfile").read_text(), re.MULTILINE)[0]
+    return copied.split()
 
 
 def _pack(tag: str, source: Path, programs: Path) -> None:
     # With the system's own label, so that a reset takes it along. The context is the programs: what else a compiler
     # leaves beside them would all be sent.
-    names = re.findall(r"^COPY (.*) /$", (source / "Containerfile").read_text(), re.MULTILINE)[0].split()
     context = CACHE / "context"
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-    for name in names:
+    for name in _packed(source):
         shutil.copy2(programs / name, context)
     podman("build", "--label=part-of=courseload", "--tag", tag, "--file", str(source / "Containerfile"), str(context))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from .measure import INGRESS, ITSELF, Cell, Measurement
@@ -10,6 +11,7 @@ from .rounds import spread
 Rounds = Mapping[Cell, Sequence[Measurement]]
 
 OURS = ("relay", "direct")
+RIVALS = ("go", "rust")  # with the same contract and group commit
 MEMORY_MIB = 150
 ONE = range(1, 2)  # a request at a time
 MANY = range(16, 1_000_000)  # connections with which batches come together
@@ -60,9 +62,9 @@ def targets() -> Iterator[Target]:
     """Everything that is asked."""
     through = (INGRESS, INGRESS)
     for ours in OURS:
-        for places in ((ITSELF, ITSELF), through):
-            yield Target(ours, f"go-{ours}", WRITES, at_least=1.0, places=places)
-            yield Target(ours, f"go-{ours}", P99, at_most=1.0, places=places)
+        for rival, places in product(RIVALS, ((ITSELF, ITSELF), through)):
+            yield Target(ours, f"{rival}-{ours}", WRITES, at_least=1.0, places=places)
+            yield Target(ours, f"{rival}-{ours}", P99, at_most=1.0, places=places)
         yield Target(ours, f"plain-{ours}", WRITES, at_least=4.5)
         yield Target(ours, f"plain-{ours}", P99, at_most=0.1)
         yield Target(ours, f"plain-{ours}", P50, at_most=1.0, connections=ONE)

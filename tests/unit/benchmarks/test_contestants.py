@@ -14,11 +14,11 @@ SERVICE = Service("image", ("service",), {"MONGODB_URI": URIS["MONGODB_URI"]})
 
 
 def contestant(name: str) -> Contestant:
-    everyone = [*ours(SERVICE, SERVICE, DIRECT), *rivals("go", "in Go", "go", "", databases_of(DIRECT))]
+    everyone = [*ours(SERVICE, SERVICE, DIRECT), *rivals("rust", "in Rust", "rust", "", databases_of(DIRECT))]
     return next(c for c in everyone if c.name == name)
 
 
-@pytest.mark.parametrize(("name", "part"), [("relay", 0), ("direct", 0), ("go-relay", 0), ("go-direct", 0)])
+@pytest.mark.parametrize(("name", "part"), [("relay", 0), ("direct", 0), ("rust-relay", 0), ("rust-direct", 0)])
 def test_a_contestant_can_be_cut_off_from_mongodb(name: str, part: int):
     away = contestant(name).without("MONGODB_URI").parts[part].environment
     assert away["MONGODB_URI"] == "mongodb://me:secret@127.0.0.1:9/b?authSource=admin"
@@ -35,8 +35,23 @@ def test_the_ingress_shares_evenly_between_both_routes():
 
 
 def test_the_ingress_sends_everything_to_the_one_route_of_a_contestant():
-    told = ingress.settings([contestant("go-direct")])["benchmark_contestants"]["go-direct"]
-    assert told["routes"] == {"benchmark-go-direct": 100}
+    told = ingress.settings([contestant("rust-direct")])["benchmark_contestants"]["rust-direct"]
+    assert told["routes"] == {"benchmark-rust-direct": 100}
+
+
+@pytest.mark.parametrize(("language", "prefix"), [("go", ""), ("go", "plain-"), ("rust", "")])
+def test_an_image_has_all_that_its_rivals_run(language: str, prefix: str):
+    run = {part.command[0] for rival in rivals("kind", "what", "image", prefix, {}) for part in rival.parts}
+    assert run <= {f"/{program}" for program in peers._packed(peers.PEERS / language)}
+
+
+def test_without_cargo_it_is_told_what_the_rust_peers_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    podman = tmp_path / "podman"  # that has no image
+    podman.write_text("#!/bin/sh\nexit 1\n")
+    podman.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(peers.CannotBuildError, match="need Cargo"):
+        peers.rust_image()
 
 
 def test_an_image_is_built_anew_when_a_source_changes(tmp_path: Path):
