@@ -29,7 +29,8 @@ class StepResult(msgspec.Struct):
     """One step: what was asked and what came of it. `rps` is in requests a second, latencies in milliseconds.
 
     `lost` are acknowledged notes that a database does not have as they were sent; None where nobody could look.
-    `generator_cpu` is the part of its core that the busiest worker used in its busiest seconds.
+    `generator_cpu` is the part of its core that the busiest worker used in its busiest seconds. `generator_cores` are
+    those that all workers used together over the step.
     """
 
     step: Step
@@ -43,6 +44,7 @@ class StepResult(msgspec.Struct):
     lost: int | None
     objectives: list[Outcome]
     generator_cpu: float
+    generator_cores: float
     generator_limited: bool
     evidence: Evidence
 

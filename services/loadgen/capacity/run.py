@@ -114,6 +114,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
         objectives=summary.objectives,
         lost=found.mongodb.missing + found.mongodb.altered + found.redis.missing if found else None,
         generator_cpu=busiest,
+        generator_cores=round(generator.cpu * generator.workers, 3) if generator else 0.0,
         generator_limited=busiest > SATURATED_CPU,
         evidence=take_evidence(data.settings.prometheus, data.load.ended_at),
     )

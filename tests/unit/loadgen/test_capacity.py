@@ -40,6 +40,7 @@ def system(knee: float, generator: float = 1e9, evidence: Evidence = BUSY):
             lost=0,
             objectives=[Outcome(of="total", what="p99", at_most=500, measured=10, met=met)],
             generator_cpu=min(1.0, step.rate / generator),
+            generator_cores=0.4,
             generator_limited=step.rate > 0.9 * generator,
             evidence=evidence,
         )
