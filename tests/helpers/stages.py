@@ -34,6 +34,7 @@ ABOUT = {
     "apart": "the databases' volumes, and a build through a proxy: with the system's images, not in it",
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
+    "prover": "the load test finds what is planted, and raises no alarm where nothing is; only when it is named",
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
@@ -41,9 +42,9 @@ BESIDE = ("unit", "playbooks", "lint")
 # Two workers share the tests of a stage, a file at a time: what a file's tests have in common is made once, and those
 # that drive a load all listen on one port. In the order of their names, so that the long ones do not come last.
 SHARED = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
-NEED_SYSTEM = ("apart", "services", "system")
+NEED_SYSTEM = ("apart", "services", "system", "prover")
 LONG = "long"  # the marker of tests that CI has no time for
-ONLY_WHEN_NAMED = ("lab", "outages")
+ONLY_WHEN_NAMED = ("prover", "lab", "outages")
 PROGRESS_S = 15
 
 
@@ -127,7 +128,7 @@ def refusal(stage: str) -> str | None:
 
 def needs_system(stage: str) -> bool:
     """The services' tests run anywhere against databases that the environment names."""
-    own_databases = stage == "services" and {"MONGODB_URI", "REDIS_URL"} <= os.environ.keys()
+    own_databases = stage in ("services", "prover") and {"MONGODB_URI", "REDIS_URL"} <= os.environ.keys()
     return stage in NEED_SYSTEM and not own_databases
 
 
@@ -235,10 +236,20 @@ def apart(result: Result) -> None:
 
 
 def services(result: Result) -> None:
-    if needs_system("services"):
+    name_databases("services")
+    pytest("services", result)
+
+
+def prover(result: Result) -> None:
+    name_databases("prover")
+    pytest("prover", result)
+
+
+def name_databases(stage: str) -> None:
+    """Names the test databases of the system on this machine, unless the environment has others."""
+    if needs_system(stage):
         os.environ["MONGODB_URI"] = machine.mongodb_uri(machine.TEST_DATABASE)
         os.environ["REDIS_URL"] = machine.redis_url(machine.TEST_REDIS_DATABASE)
-    pytest("services", result)
 
 
 def system(result: Result) -> None:
@@ -270,6 +281,7 @@ RUN: dict[str, Callable[[Result], None]] = {
     "apart": apart,
     "services": services,
     "system": system,
+    "prover": prover,
     "lab": lab,
     "outages": outages,
 }

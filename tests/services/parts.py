@@ -125,6 +125,8 @@ class Process:
     def __init__(self, name: str, environment: dict[str, str], port: int) -> None:
         self.name = name
         self.port = port
+        self.environment = environment
+        self.program: tuple[str, ...] = ("-m", name)
         self._environment = os.environ | {"PYTHONPATH": str(ROOT / "services")} | environment
         for variable in ("MONGODB_URI", "REDIS_URL"):
             if variable not in environment:
@@ -135,7 +137,7 @@ class Process:
     async def start(self, *, ready: bool = True) -> None:
         """Starts it and waits until it listens, and unless told otherwise until it is ready."""
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self.name, env=self._environment, stderr=self._log
+            sys.executable, *self.program, env=self._environment, stderr=self._log
         )
         async with asyncio.timeout(20):
             while not await self._answers(200 if ready else None):
