@@ -31,6 +31,7 @@ from courseload import (
     preflight,
     secrets,
     settings,
+    shapes,
     traffic,
     workloads,
 )
@@ -119,6 +120,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "load_test_refusals": load_test.refusals,
     "capacity_refusals": load_test.capacity_refusals,
     "load_test_objectives": objectives.normal,
+    "load_test_shape": shapes.chosen,
     "load_test_target": load_test.target,
     "load_test_workers": load_test.workers,
     "load_test_pods": load_test.pods_on,

@@ -22,6 +22,7 @@ import msgspec
 from course.settings import BadSetting, Environment
 from loadgen.prometheus import parse_address
 from loadgen.settings import ARRIVALS, CLOSED, Objective, RunDirectory, Settings, write_json
+from loadgen.shapes import CONSTANT, Shape
 from loadgen.targets import parse_targets
 
 PATIENCE_S = 60
@@ -241,6 +242,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add("--arrivals", choices=ARRIVALS, default=CLOSED, help="open: notes come whether or not others were answered")
     add("--spawn-rate", type=float, required=True, help="how many users start in a second")
     add("--duration", dest="duration_s", type=float, required=True, help="seconds, with the start of the users")
+    add("--shape", type=_shape, default=CONSTANT, help='JSON: {"name": "ramp", "points": [[0, 0], [0.9, 1], [1, 1]]}')
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
@@ -275,6 +277,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _objectives(text: str) -> tuple[Objective, ...]:
     return msgspec.json.decode(text, type=tuple[Objective, ...])
+
+
+def _shape(text: str) -> Shape:
+    return msgspec.json.decode(text, type=Shape)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 import locust.runners
 import msgspec
-from locust import events
+from locust import LoadTestShape, events
 from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner
 
@@ -62,9 +62,10 @@ def run_master(settings: Settings, directory: RunDirectory, metrics_port: int = 
     environment = Environment(user_classes=[NotePoster], events=events, host=settings.target)
     environment.stop_timeout = STOP_TIMEOUT_S
     environment.parsed_options = _options(settings)
+    environment.shape_class = UsersOverTime(settings)
     runner = environment.create_master_runner("*", PORT)
     _await_workers(runner, settings.workers)
-    run = Drive(settings, directory, runner)
+    run = Drive(settings, directory, runner, environment.shape_class)
     if metrics_port:
         serve(metrics_port, Figures(run.collector, lambda: runner.user_count, settings.users, SILENT_S))
     try:
@@ -77,10 +78,27 @@ def run_master(settings: Settings, directory: RunDirectory, metrics_port: int = 
     runner.greenlet.kill(block=True)
 
 
+class UsersOverTime(LoadTestShape):
+    """How many users Locust is to have at work, by the shape of the run; until that has begun, as many as at first."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._settings = settings
+        self.began_at: float | None = None
+
+    def tick(self) -> tuple[int, float]:
+        """How many, and how many may start or stop in a second. It is one at least: without any, nothing begins."""
+        settings = self._settings
+        elapsed_s = 0.0 if self.began_at is None else time.time() - self.began_at
+        share = settings.shape.users_at(min(elapsed_s / settings.duration_s, 1.0))
+        return max(1, round(settings.users * share)), settings.spawn_rate
+
+
 class Drive:
     """One run, from the first user to the last report."""
 
-    def __init__(self, settings: Settings, directory: RunDirectory, runner: MasterRunner) -> None:
+    def __init__(self, settings: Settings, directory: RunDirectory, runner: MasterRunner, shape: UsersOverTime) -> None:
+        self.shape = shape
         self.settings = settings
         self.directory = directory
         self.runner = runner
@@ -91,9 +109,9 @@ class Drive:
         """Starts the users, watches for the time that was asked for, and ends the run."""
         events.worker_report.add_listener(self._take)
         workers = list(self.runner.clients)
-        starting = gevent.spawn(self.runner.start, self.settings.users, self.settings.spawn_rate)
-        self._await_users(starting)
-        started_at = time.time()
+        self.runner.start_shape()
+        self._await_users()
+        started_at = self.shape.began_at = time.time()
         self.collector.begin(started_at)
         for worker in workers:
             self.collector.expect(worker, started_at)
@@ -101,21 +119,26 @@ class Drive:
         ended_early = self._watch(started_at + self.settings.duration_s)
         looking.kill(block=False)
         ended_at = time.time()
-        self._end(starting)
+        self._end()
         write_json(self.directory.load, self.collector.finish(ended_at, time.time(), ended_early))
 
     def _take(self, data: dict[str, Any], **_: Any) -> None:
         if packed := data.get("loadgen"):
             self.collector.take(read_report(packed), time.time())
 
-    def _await_users(self, starting: "gevent.Greenlet[..., None]") -> None:
+    def _await_users(self) -> None:
         """The run's time begins with its first user: before, the workers make their pools."""
         deadline = time.time() + CONNECT_S
         while not self.runner.user_count:
             if time.time() > deadline:
-                starting.kill()
+                self._keep_users()
                 raise NoLoad(f"No user started within {CONNECT_S} s: look at the logs of the load test's workers.")
             gevent.sleep(0.02)
+
+    def _keep_users(self) -> None:
+        """Nobody starts or stops any more because of the shape."""
+        if shaping := self.runner.shape_greenlet:
+            shaping.kill()
 
     def _look(self) -> None:
         """Looks at the replicas now and again, beside all else: the load waits for no answer to this."""
@@ -146,9 +169,9 @@ class Drive:
             return ""
         return out_of_reach(self.settings, self.collector.so_far(), self.collector.failures_so_far())
 
-    def _end(self, starting: "gevent.Greenlet[..., None]") -> None:
+    def _end(self) -> None:
         """Asks the workers to stop and waits until each has sent its last report, or is taken for lost."""
-        starting.kill()
+        self._keep_users()
         # In this state Locust does not hand the users of a worker that leaves to the others.
         self.runner.update_state(STATE_STOPPING)
         self.runner.send_message("quit")

@@ -51,10 +51,18 @@ class Plan:
         self.requests = [note_request(body) for body in bodies(pool)]
         self.recorder = Recorder(self.run, getattr(runner, "client_id", "local"))
         self.users = 0
+        self._begun = 0
 
     def next_user(self) -> int:
+        """The number of a user that begins."""
         self.users += 1
-        return self.users
+        self._begun += 1
+        return self._begun
+
+    def leave(self) -> None:
+        """A user leaves. When all leave, because the run ends, they still are those that the run had at its end."""
+        if not self.recorder.stopped_at:
+            self.users -= 1
 
 
 class NotePoster(User):
@@ -137,12 +145,14 @@ class NotePoster(User):
             self.under_way.join()
         finally:
             self.under_way.kill()
+            self.plan.leave()
             for poster in self.posters:
                 poster.close()
             next_due = max(self.due, self.last_due + self.plan.interval)
             late = (recorder.stopped_at or time.perf_counter()) - next_due
             if self.plan.interval and late > 0:
-                recorder.unsent += 1 + int(late / self.plan.interval)
+                # Who leaves before the run ends need not have sent what was due just then.
+                recorder.unsent += int(late / self.plan.interval) + bool(recorder.stopped_at)
 
 
 @events.init_command_line_parser.add_listener

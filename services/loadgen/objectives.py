@@ -8,10 +8,13 @@ from hdrh.histogram import HdrHistogram
 
 from loadgen.collector import Load
 from loadgen.latency import slower_than
-from loadgen.settings import Objective, Settings
+from loadgen.settings import OPEN, Objective, Settings
 from loadgen.words import percent, significant
 
 DIGITS = 9  # a single request of hundreds of millions still shows
+
+BY_CHANCE = 6.0
+"""How many standard deviations more notes than on average may come at random times."""
 
 SLACK_S = 2.0
 """For how long, at most, users may post before the run's time begins and after it has ended."""
@@ -68,7 +71,9 @@ def out_of_reach(settings: Settings, latencies: Mapping[str, HdrHistogram], fail
     many, so that only what must never happen is out of reach.
     """
     seconds = settings.duration_s + SLACK_S
-    planned = settings.users * (settings.rate * seconds + 1) if settings.rate else math.inf
+    planned = settings.users * (settings.rate * seconds + settings.shape.starts) if settings.rate else math.inf
+    if settings.arrivals == OPEN:
+        planned += BY_CHANCE * math.sqrt(planned)
     arrived = sum(histogram.get_total_count() for histogram in latencies.values())
     for objective in settings.objectives:
         own = [each for name, each in latencies.items() if objective.is_about(name)]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from loadgen.shapes import CONSTANT, Shape
+
 REQUEST_TIMEOUT_S = 10.0
 """How long a user waits for an answer before it counts the request as failed."""
 
@@ -68,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `target` is a base URL, or several with commas between them. `prometheus` is one as well, empty where there is none;
     it is asked about `workloads`, and about the routes, which `weights` names. With `abort` the run ends as soon as an
-    objective cannot be met any more.
+    objective cannot be met any more. `shape` says how many of the users are at work when.
     """
 
     run: str
@@ -85,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: str = CLOSED
     warm_up_s: int = 0
     abort: bool = False
+    shape: Shape = CONSTANT
     prometheus: str = ""
     workloads: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from loadgen.latency import Latency
 from loadgen.objectives import DIGITS, Outcome, outcomes
 from loadgen.reconcile import Reconciliation
 from loadgen.settings import NO_ROUTE, Settings
+from loadgen.shapes import CONSTANT
 from loadgen.split import is_unlikely
 from loadgen.verdict import Verdict, failure_ratio
 
@@ -72,6 +73,13 @@ class Summary(msgspec.Struct):
     objectives: list[Outcome] = []
     generator: Generator | None = None
     warnings: list[str] = []
+    shape: str = CONSTANT.name
+    arrivals: str = "closed"
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """The load that was asked for: only runs with the same one compare."""
+        return self.users, self.rate, self.shape, self.arrivals
 
     @property
     def lost(self) -> int | None:
@@ -110,6 +118,8 @@ def summarise(
         reconciliation=reconciliation,
         generator=_generator(load),
         warnings=verdict.warnings,
+        shape=settings.shape.name,
+        arrivals=settings.arrivals,
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import objectives, traffic
+from . import objectives, shapes, traffic
 from .objectives import number
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -22,11 +22,17 @@ def seconds(duration: object) -> int:
 ARRIVALS = ("closed", "open")
 
 
-def refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: Sequence[str]) -> list[str]:
+def refusals(
+    options: Mapping[str, Any], hosts: Sequence[str], routes: Sequence[str], known_shapes: Mapping[str, Any]
+) -> list[str]:
     """A sentence for each option of a load test that is not possible; hosts are those that send the load."""
     told = _sentences(_checks(options, hosts), {"the group load": ", ".join(hosts), **options})
     asked = (_whole(options["users"], 6) or 0) * (number(options["rate"]) or 0)
-    return [*told, *objectives.refusals(options["objectives"], routes, asked or None)]
+    return [
+        *told,
+        *shapes.refusals(options["shape"], known_shapes),
+        *objectives.refusals(options["objectives"], routes, asked or None),
+    ]
 
 
 def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str, bool, str]]:

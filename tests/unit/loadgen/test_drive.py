@@ -20,6 +20,7 @@ from course.ids import id_of
 from loadgen.collector import Load
 from loadgen.keys import key_of
 from loadgen.settings import NO_ROUTE, Objective, write_json
+from loadgen.shapes import Shape
 from unit.loadgen.fake_prometheus import FakePrometheus
 
 HERE = Path(__file__).parent
@@ -172,6 +173,27 @@ def test_a_worker_that_is_killed_is_lost_and_the_run_still_ends(run):
     assert set(load.lost_attempts) >= {"0-1", "0-20"}
     assert load.ended_early == "every worker is lost"
     assert load.ended_at - load.started_at < 15
+
+
+def test_users_come_and_go_as_the_shape_says(run):
+    """A fifth of 20 users, all in the middle, a fifth again: 4, 20 and 4."""
+    spike = Shape("spike", ((0, 0.2), (0.3, 0.2), (0.3, 1), (0.7, 1), (0.7, 0.2), (1, 0.2)))
+    load, _ = run(duration_s=15, shape=spike)
+    users = {row.second: row.users for row in load.series}
+    assert (users[2], users[8], users[14]) == (4, 20, 4)
+    assert load.users_reached == 20
+    assert load.requests == pytest.approx(5 * 15 * 20 * (0.6 * 0.2 + 0.4), rel=0.2)
+    assert load.failures == 0, "a user that leaves takes its last answer with it"
+    assert sum(load.acknowledged.values()) == load.requests
+    assert load.workers[0].complete
+
+
+def test_a_ramp_begins_with_one_user(run):
+    load, _ = run(duration_s=10, shape=Shape("ramp", ((0, 0), (0.6, 1), (1, 1))))
+    users = [row.users for row in load.series[:-1]]
+    assert users[0] <= 4
+    assert users == sorted(users)
+    assert load.users_reached == 20
 
 
 def test_a_run_ends_early_once_an_objective_is_out_of_reach(run, told):

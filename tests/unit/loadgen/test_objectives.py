@@ -12,6 +12,7 @@ from loadgen.latency import count, new_histogram
 from loadgen.objectives import out_of_reach, outcomes, tolerated_failures
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation
 from loadgen.settings import NO_ROUTE, Objective, write_json
+from loadgen.shapes import Shape
 from loadgen.verdict import judge
 
 P99 = partial(Objective, what="p99")
@@ -235,6 +236,12 @@ def test_failures_that_arrive_before_their_latencies_are_those_of_their_own_rout
     settings = with_objectives(FAILURES(of="relay", at_most=0))
     assert out_of_reach(settings, latencies(relay={5: 5}), {"direct": 1}) == ""
     assert "1 requests of relay" in out_of_reach(settings, {}, {"relay": 1})
+
+
+def test_users_that_start_anew_may_have_one_more_request_each(with_objectives):
+    twice = Shape("twice", ((0, 1), (0.5, 0), (0.5, 1), (1, 1)))
+    settings = with_objectives(FAILURES(of="total", at_most=0.5), shape=twice)
+    assert "of at most 1,260 have failed" in out_of_reach(settings, {}, {"relay": 631})
 
 
 def test_the_first_one_that_is_out_of_reach_is_told(with_objectives):

@@ -154,7 +154,10 @@ def test_the_summary_for_people_has_the_verdict_and_its_tables(report, directory
     report()
     lines = directory.markdown.read_text().splitlines()
     assert lines[0] == "# Load test: PASS"
-    assert lines[2] == "10 users, 2 requests a second and user, 12 s, from 1970-01-01T00:16:40Z."
+    assert (
+        lines[2]
+        == "10 users, 2 requests a second and user, constant, closed arrivals, 12 s, from 1970-01-01T00:16:40Z."
+    )
     assert "| p99 | at most 250 ms | 12 ms | met |" in lines
     assert "| relay | 24 | 50.0 % | 5 | 10 | 10 | 10 |" in lines
     assert "| all | 48 |  | 6 | 12 | 12 | 12 |" in lines

@@ -18,11 +18,13 @@ OPTIONS: dict[str, Any] = {
     "seed": 1,
     "slo_p99_ms": 500,
     "slo_failure_ratio": 0.01,
+    "shape": "constant",
     "objectives": [],
     "abort": False,
     "ui": False,
 }
 ROUTES = ["relay", "direct"]
+SHAPES = {"constant": [[0, 1], [1, 1]]}
 POSSIBLE = [
     {},
     {"users": "999999", "spawn_rate": "99999"},
@@ -47,6 +49,7 @@ IMPOSSIBLE = [
     ("seed", "x"),
     ("slo_p99_ms", 0),
     ("slo_failure_ratio", 1.1),
+    ("shape", "wave"),
     ("abort", "never"),
     ("ui", "maybe"),
 ]
@@ -54,20 +57,20 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize("options", POSSIBLE)
 def test_what_is_possible_is_not_refused(options: dict[str, Any]) -> None:
-    assert load_test.refusals(OPTIONS | options, ["here"], ROUTES) == []
+    assert load_test.refusals(OPTIONS | options, ["here"], ROUTES, SHAPES) == []
 
 
 @pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
 def test_what_is_not_possible_is_refused_by_its_name_and_value(name: str, value: object) -> None:
     options = OPTIONS | {"users": 10 if name == "rate" else 100, "rate": 0.1 if name == "users" else 2} | {name: value}
-    said = load_test.refusals(options, ["here"], ROUTES)
+    said = load_test.refusals(options, ["here"], ROUTES, SHAPES)
     assert said
     assert all(sentence.endswith(f", not '{options[sentence.split()[0]]}'.") for sentence in said)
     assert any(sentence.startswith(f"{name} must be ") for sentence in said)
 
 
 def test_open_arrivals_need_a_rate() -> None:
-    assert load_test.refusals(OPTIONS | {"arrivals": "open", "rate": 0}, ["here"], ROUTES) == [
+    assert load_test.refusals(OPTIONS | {"arrivals": "open", "rate": 0}, ["here"], ROUTES, SHAPES) == [
         "rate must be above 0 with open arrivals, not '0'."
     ]
 
@@ -102,9 +105,9 @@ def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: st
 
 def test_objectives_are_checked_with_the_load_that_is_asked_for() -> None:
     wanted = {"of": "total", "what": "throughput", "at_least": 201}
-    (told,) = load_test.refusals(OPTIONS | {"objectives": [wanted]}, ["here"], ROUTES)
+    (told,) = load_test.refusals(OPTIONS | {"objectives": [wanted]}, ["here"], ROUTES, SHAPES)
     assert "up to the 200 that are asked for (users times rate), not '201'" in told
-    assert load_test.refusals(OPTIONS | {"objectives": [wanted], "rate": 0}, ["here"], ROUTES) == []
+    assert load_test.refusals(OPTIONS | {"objectives": [wanted], "rate": 0}, ["here"], ROUTES, SHAPES) == []
 
 
 def test_notes_are_posted_to_all_addresses() -> None:
@@ -114,7 +117,7 @@ def test_notes_are_posted_to_all_addresses() -> None:
 
 
 def test_a_load_test_needs_a_host_that_sends_the_load() -> None:
-    assert load_test.refusals(OPTIONS, [], ROUTES) == [
+    assert load_test.refusals(OPTIONS, [], ROUTES, SHAPES) == [
         "the group load must be hosts of the inventory that send the load, not ''."
     ]
 
