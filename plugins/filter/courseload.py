@@ -16,6 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 from courseload import (
     addresses,
     artifacts,
+    baseline,
     cluster,
     etcd,
     firewall,
@@ -121,6 +122,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "capacity_refusals": load_test.capacity_refusals,
     "load_test_objectives": objectives.normal,
     "load_test_shape": shapes.chosen,
+    "load_test_baseline": baseline.runs,
+    "load_test_baseline_refusals": baseline.refusals,
     "load_test_target": load_test.target,
     "load_test_workers": load_test.workers,
     "load_test_pods": load_test.pods_on,

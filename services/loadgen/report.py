@@ -23,6 +23,7 @@ from loadgen.junit import Judged, junit_xml
 from loadgen.mesh import Mesh, read_mesh
 from loadgen.pages import template
 from loadgen.reconcile import Reconciliation
+from loadgen.regression import compare, read_baseline
 from loadgen.settings import NO_ROUTE, RunDirectory, Settings, write_csv, write_json
 from loadgen.summary import Summary, summarise
 from loadgen.verdict import NEAR_CPU, SATURATED_CPU, Verdict, judge, most_common_errors
@@ -81,7 +82,7 @@ def _gather(directory: RunDirectory) -> tuple[Data, Verdict]:
     # A text is why nothing is known.
     found = msgspec.json.decode(directory.reconciliation.read_bytes(), type=Reconciliation | str)
     known = read_figures(directory)
-    verdict = judge(settings, load, found)
+    verdict = judge(settings, load, found, compare(load, read_baseline(directory)))
     reconciliation = found if isinstance(found, Reconciliation) else None
     data = Data(
         summary=summarise(settings, load, reconciliation, verdict, replica_ranges(known.workloads)),

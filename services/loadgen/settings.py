@@ -108,6 +108,7 @@ class RunDirectory:
         self.missing = path / "missing.csv"
         self.differences = path / "differences.csv"
         self.previous = path / "previous.json"
+        self.baseline_runs = path / "baseline-runs.json"  # earlier runs, where the run is judged by such
         self.figures = path / "figures.json"  # what Prometheus knows of the run
         self.mesh = path / "mesh.json"  # what the proxies counted, where there is a mesh
         self.summary = path / "summary.json"

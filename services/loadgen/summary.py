@@ -10,6 +10,7 @@ from loadgen.collector import Load
 from loadgen.latency import Latency
 from loadgen.objectives import DIGITS, Outcome, outcomes
 from loadgen.reconcile import Reconciliation
+from loadgen.regression import Compared
 from loadgen.settings import NO_ROUTE, Settings
 from loadgen.shapes import CONSTANT
 from loadgen.split import is_unlikely
@@ -75,6 +76,7 @@ class Summary(msgspec.Struct):
     warnings: list[str] = []
     shape: str = CONSTANT.name
     arrivals: str = "closed"
+    baseline: list[Compared] = []
 
     @property
     def asked(self) -> tuple[object, ...]:
@@ -120,6 +122,7 @@ def summarise(
         warnings=verdict.warnings,
         shape=settings.shape.name,
         arrivals=settings.arrivals,
+        baseline=verdict.compared,
     )
 
 

@@ -1,6 +1,6 @@
 """The verdict of a run: pass, or fail with the reasons as sentences that say what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -9,6 +9,7 @@ from loadgen.attempted import Reported
 from loadgen.collector import CPU_WINDOW_S, Load, WorkerRow
 from loadgen.objectives import Outcome, outcomes, tolerated_failures
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation
+from loadgen.regression import Compared
 from loadgen.settings import NO_ROUTE, Objective, Settings
 from loadgen.split import is_unlikely
 from loadgen.targets import parse_targets
@@ -30,10 +31,14 @@ class Judgement(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct):
-    """All that the run was judged by, in the order of its reading; `warnings` are no reason to fail."""
+    """All that the run was judged by, in the order of its reading; `warnings` are no reason to fail.
+
+    `compared` is what was compared with a baseline.
+    """
 
     judgements: list[Judgement]
     warnings: list[str] = []
+    compared: list[Compared] = []
 
     @property
     def reasons(self) -> list[str]:
@@ -50,19 +55,22 @@ Judged = Iterator[tuple[str, str]]
 """What was judged, as it should be, and why it was not so: empty where it was."""
 
 
-def judge(settings: Settings, load: Load, reconciliation: Reconciliation | str) -> Verdict:
-    """Judges a run by its objectives, by what became of its notes, and by whether the generator itself kept up.
+def judge(
+    settings: Settings, load: Load, reconciliation: Reconciliation | str, compared: Sequence[Compared] = ()
+) -> Verdict:
+    """Judges a run by its notes, its objectives, its baseline, and by whether the generator itself kept up.
 
     A text in place of the reconciliation is why there is none.
     """
     judged = {
         "notes": _of_notes(settings, load, reconciliation),
         "objectives": _of_objectives(settings, load),
+        "baseline": _of_baseline(compared),
         "routes": _of_routes(settings, load),
         "load generator": chain(_of_users(settings, load), _of_workers(load)),
     }
     judgements = [Judgement(of, name, reason) for of, found in judged.items() for name, reason in found]
-    return Verdict(judgements, list(_warnings(load)))
+    return Verdict(judgements, list(_warnings(load)), list(compared))
 
 
 def failure_ratio(load: Load) -> float:
@@ -215,6 +223,16 @@ def _errors_of(objective: Objective, load: Load) -> list[tuple[str, int]]:
     if objective.of_total:
         return most_common_errors(load)
     return sorted(load.errors.get(objective.of, {}).items(), key=lambda item: -item[1])
+
+
+def _of_baseline(compared: Iterable[Compared]) -> Judged:
+    for figure in compared:
+        was, mean, limit = map(figure.text, (figure.measured, figure.mean, figure.limit))
+        worse = (
+            f"{figure.name} was {was}, worse than the baseline: {mean} on average in {figure.runs} runs, whose spread "
+            f"reaches to {limit}."
+        )
+        yield f"{figure.name} is no worse than the baseline's", _if(figure.worse, worse)
 
 
 def _own_delay(load: Load, latency_ms: float) -> str:

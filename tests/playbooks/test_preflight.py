@@ -118,6 +118,7 @@ def test_a_load_test_stops_on_routes_that_cannot_be() -> None:
             ["objectives, number 1: its keys must be of, what and, for p99, at_most, not 'of, what'"],
         ),
         ({"shape": "wave"}, ["shape must be one of constant, ramp, steps, spike, soak", "not 'wave'"]),
+        ({"baseline": "/nowhere"}, ["baseline must be a directory with the reports of 3 runs", "which has 0"]),
         ({"objectives": [{"of": "total", "what": "throughput", "at_least": 201}]}, ["up to the 200 that are asked"]),
     ],
     ids=str,

@@ -9,10 +9,17 @@ from typing import Any
 Points = Sequence[Sequence[Any]]
 
 
+def name_of(shape: str | Points) -> str:
+    """A shape's name; that of points is what they are, so that only the same ones have the same."""
+    if isinstance(shape, str):
+        return shape
+    return " ".join(f"{float(point[0]):g}:{float(point[1]):g}" for point in shape)
+
+
 def chosen(shape: str | Points, known: Mapping[str, Points]) -> dict[str, Any]:
     """The shape of this name, or of these points."""
-    name, points = (shape, known[shape]) if isinstance(shape, str) else ("points of its own", shape)
-    return {"name": name, "points": [[float(each) for each in point] for point in points]}
+    points = known[shape] if isinstance(shape, str) else shape
+    return {"name": name_of(shape), "points": [[float(each) for each in point] for point in points]}
 
 
 def refusals(shape: object, known: Mapping[str, Points]) -> Iterator[str]:

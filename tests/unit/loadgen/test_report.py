@@ -278,6 +278,21 @@ def test_a_previous_summary_of_another_shape_is_passed_over(report, directory):
     assert "There is no previous run" in page.text
 
 
+def test_the_baseline_stands_beside_the_run_in_all_that_is_left(report, directory):
+    earlier, page = report()
+    assert "baseline" not in page.text
+    assert "baseline" not in directory.markdown.read_text()
+    before = msgspec.structs.replace(earlier, latency_ms=msgspec.structs.replace(earlier.latency_ms, p99=6.0))
+    write_json(directory.baseline_runs, [before] * 3)
+    summary, page = report()
+    assert summary.verdict == "fail"
+    assert "Compared with the 3 runs of the baseline" in page.text
+    assert "p99 12 ms 6 ms 6.3 ms worse" in words_of(directory)
+    assert "| p99 | 12 ms | 6 ms | 6.3 ms | **worse** |" in directory.markdown.read_text()
+    assert suites_of(directory)["baseline"]["p99 is no worse than the baseline's"] == summary.reasons[0]
+    assert msgspec.json.decode(directory.summary.read_bytes(), type=Summary) == summary
+
+
 def test_what_prometheus_knows_is_charted_and_in_the_data(report, directory, know):
     waits = [DatabaseSecond(second=5 * at, p99_seconds=0.004) for at in range(3)]
     know(

@@ -52,4 +52,4 @@ def test_a_shape_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_the_load_generator_gets_the_points_as_numbers() -> None:
     points = [[0.0, 0.0], [0.8, 1.0], [1.0, 1.0]]
     assert shapes.chosen("ramp", SHAPES) == {"name": "ramp", "points": points}
-    assert shapes.chosen([[0, 0], [0.8, 1], [1, 1]], SHAPES) == {"name": "points of its own", "points": points}
+    assert shapes.chosen([[0, 0], [0.8, 1], [1, 1]], SHAPES) == {"name": "0:0 0.8:1 1:1", "points": points}
