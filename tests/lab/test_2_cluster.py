@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -29,6 +30,7 @@ from lab.podman import podman
 from lab.release import PROBE, Release
 from lab.system import run as playbook
 
+STILL_S = 10
 READY_S = 90  # from a start to Ready, with two cores for everything
 SECRET = "a-secret-of-the-lab-0123456789"
 
@@ -447,7 +449,18 @@ def theirs(cluster: list[Host], probes: dict[str, str], kubectl: Kubectl) -> dic
     """The cluster's hosts as somebody else runs them; returns what is on each."""
     for host in cluster:
         run(host, PLANT)
-    return {host.name: run(host, THEIRS) for host in cluster}
+    seen: list[dict[str, str]] = []
+
+    def settled() -> bool:
+        """Whether nothing has changed for a while: a server that was just off still starts its pods anew."""
+        seen.append({host.name: run(host, THEIRS) for host in cluster})
+        time.sleep(STILL_S)
+        return {host.name: run(host, THEIRS) for host in cluster} == seen[-1]
+
+    names = {host.name for host in cluster}
+    eventually("a pod on each node", lambda: set(kubectl.nodes_of("app=probe").values()) == names, READY_S)
+    eventually("the hosts stay as they are", settled, READY_S)
+    return seen[-1]
 
 
 def containers_of(kubectl: Kubectl) -> set[tuple[str, int]]:
