@@ -201,7 +201,7 @@ def _draw(chart: Chart) -> Markup:
     for at, line in enumerate(lines):
         above = chart.apart * (at - (len(lines) - 1) / 2)
         drawn.append(_path(line, chart.horizontal, chart.vertical, above))
-    drawn += [_limit(limit, chart.vertical) for limit in chart.limits]
+    drawn += [_limit(limit, chart.vertical, left=at % 2 == 1) for at, limit in enumerate(chart.limits)]
     return Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{title}. {values}"><title>{title}</title>{drawn}</svg>'
     ).format(
@@ -256,10 +256,12 @@ def _path(line: Line, horizontal: Axis | TailAxis, vertical: Axis | LogAxis, abo
     return Markup("").join(drawn)
 
 
-def _limit(limit: Limit, vertical: Axis | LogAxis) -> Markup:
+def _limit(limit: Limit, vertical: Axis | LogAxis, left: bool) -> Markup:
+    """A limit, named at its right end, or at its left one: two that are near each other have room for their names."""
     y = _y(vertical.place(limit.value))
+    x, style = (LEFT + 4, "limit") if left else (WIDTH - RIGHT, "limit end")
     drawn = Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, y, y)
-    return drawn + Markup('<text class="limit end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, y - 5, limit.name)
+    return drawn + Markup('<text class="{}" x="{}" y="{}">{}</text>').format(style, x, y - 5, limit.name)
 
 
 def _describe(line: Line, unit: str) -> str:

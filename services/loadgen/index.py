@@ -49,9 +49,10 @@ class Run:
 
     @property
     def asked(self) -> float | None:
-        """The requests a second that were asked for; None where users posted as fast as answers came."""
+        """The requests a second that were asked for; None where they changed, or came as fast as answers did."""
         users, rate = self.figure("users"), self.figure("rate")
-        return users * rate if users and rate else None
+        constant = self.summary.get("shape", "constant") == "constant"
+        return users * rate if users and rate and constant else None
 
     @property
     def lost(self) -> int | None:

@@ -21,6 +21,7 @@ from loadgen.figure_charts import draw_figures
 from loadgen.figures import DatabaseSecond, WorkloadSecond, read_figures, replica_ranges
 from loadgen.junit import Judged, junit_xml
 from loadgen.mesh import Mesh, read_mesh
+from loadgen.objectives import Outcome
 from loadgen.pages import template
 from loadgen.reconcile import Reconciliation
 from loadgen.regression import compare, read_baseline
@@ -110,7 +111,9 @@ def _charts(data: Data) -> list[Drawn]:
     """What the users saw."""
     load, series = data.load, _whole_seconds(data.load)
     routes = list(data.summary.routes)
-    limits = _limits(data)
+    objectives = [outcome for outcome in data.summary.objectives if outcome.percentile is not None]
+    of_total = _limits(outcome for outcome in objectives if outcome.of_total)
+    of_p99 = _limits(outcome for outcome in objectives if outcome.what == "p99")
     return [
         Drawn(
             "Throughput",
@@ -120,29 +123,28 @@ def _charts(data: Data) -> list[Drawn]:
         Drawn(
             "Latency",
             "Of all requests, from when each was due. Logarithmic scale.",
-            latency_over_time("Latency percentiles", "ms", _percentiles(series), limits),
+            latency_over_time("Latency percentiles", "ms", _percentiles(series), of_total),
         ),
         Drawn(
             "p99 by route",
             "The slowest hundredth of each second's requests. Logarithmic scale.",
-            latency_over_time("p99 latency by route", "ms", _route_p99(series, routes), limits),
+            latency_over_time("p99 latency by route", "ms", _route_p99(series, routes), of_p99),
         ),
         Drawn(
             "Latency distribution",
             "How slow the slowest part was, over the whole run: at 99.9 %, one request in a thousand was slower.",
-            distribution("Latency distribution by route", "ms", _distributions(load, routes), limits),
+            distribution("Latency distribution by route", "ms", _distributions(load, routes), _limits(objectives)),
         ),
         Drawn("Users", "How many users were posting.", counts_over_time("Users", "users", _users(series))),
     ]
 
 
-def _limits(data: Data) -> list[Limit]:
-    """The objectives for latency, one where several have the same limit."""
-    limits: dict[float, list[str]] = {}
-    for outcome in data.summary.objectives:
-        if outcome.percentile is not None:
-            limits.setdefault(outcome.limit, []).append(outcome.name)
-    return [Limit(f"{', '.join(names)}: at most {number(limit)} ms", limit) for limit, names in limits.items()]
+def _limits(objectives: Iterable[Outcome]) -> list[Limit]:
+    """What latency is to stay under, said once where several objectives have the same limit."""
+    names: dict[float, list[str]] = {}
+    for objective in objectives:
+        names.setdefault(objective.limit, []).append(objective.name)
+    return [Limit(f"{', '.join(those)}: at most {number(limit)} ms", limit) for limit, those in names.items()]
 
 
 def _users(series: Sequence[SecondRow]) -> list[Line]:

@@ -84,6 +84,13 @@ def test_what_was_asked_for_is_charted_beside_what_was_answered(leave, tmp_path)
     assert throughput.get("aria-label").endswith("requests/s: 200 to 200 requests/s; asked for: 200 to 200 requests/s")
 
 
+@pytest.mark.parametrize("change", [{"shape": "spike"}, {"rate": 0}])
+def test_nothing_is_said_to_be_asked_for_where_that_is_no_one_number(leave, tmp_path, change):
+    leave("20261124T040000Z-100u", SUMMARY | change)
+    throughput, _ = charts_of(page_of(tmp_path))
+    assert "asked for" not in throughput.get("aria-label")
+
+
 def test_lost_notes_and_a_run_that_failed_stand_out(leave, tmp_path):
     lost = {"mongodb": {"missing": 1}, "redis": {"missing": 2}}
     leave("20261124T040000Z-100u", SUMMARY | {"verdict": "fail", "reconciliation": lost})

@@ -30,7 +30,7 @@ from loadgen.mesh import Call, Mesh
 from loadgen.pages import markdown
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation, leave_unreconciled
 from loadgen.report import write_report
-from loadgen.settings import write_json
+from loadgen.settings import Objective, Settings, write_json
 from loadgen.summary import Summary
 from loadgen.verdict import Judgement, Verdict
 
@@ -57,10 +57,11 @@ def words_of(directory):
 
 
 @pytest.fixture
-def report(directory, settings, make_report, make_second):
+def report(directory, make_report, make_second):
     """A function that reports on a run of some seconds and returns its summary and its page."""
 
     def make(seconds=12, errors=None, missing=0, reported=None, cpu_s=0.1, **found_in_mongodb):
+        settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
         collector = Collector(settings, directory, 1000.0)
         for number_of in range(seconds):
             second = {1000 + number_of: make_second(relay=[5, 10], direct=[6, 12])}
@@ -291,6 +292,27 @@ def test_the_baseline_stands_beside_the_run_in_all_that_is_left(report, director
     assert "| p99 | 12 ms | 6 ms | 6.3 ms | **worse** |" in directory.markdown.read_text()
     assert suites_of(directory)["baseline"]["p99 is no worse than the baseline's"] == summary.reasons[0]
     assert msgspec.json.decode(directory.summary.read_bytes(), type=Summary) == summary
+
+
+def limits_of(directory, title):
+    return [text.text for text in chart_of(directory, title).findall("text") if "limit" in (text.get("class") or "")]
+
+
+def test_each_chart_of_latency_has_the_limits_that_are_about_it(report, directory, settings):
+    objectives = [("total", "p95", 100), ("total", "p99", 250), ("relay", "p99", 250), ("relay", "p99.9", 900)]
+    asked = tuple(Objective(of=of, what=what, at_most=limit) for of, what, limit in objectives)
+    write_json(directory.settings, msgspec.structs.replace(settings, objectives=asked))
+    report()
+    assert limits_of(directory, "Latency percentiles") == ["p95: at most 100 ms", "p99: at most 250 ms"]
+    assert limits_of(directory, "p99 latency by route") == ["p99, p99 of relay: at most 250 ms"]
+    assert len(limits_of(directory, "Latency distribution by route")) == 3
+
+
+def test_limits_that_are_near_each_other_are_named_at_different_ends():
+    line = Line("p99", "line-1", [(0, 1.0), (1, 2000.0)])
+    svg = ElementTree.fromstring(latency_over_time("A", "ms", [line], [Limit("one", 500), Limit("two", 600)]))  # noqa: S314 - it is ours
+    one, two = (text for text in svg.findall("text") if text.text in {"one", "two"})
+    assert float(one.get("x", 0)) - float(two.get("x", 480)) > 400
 
 
 def test_what_prometheus_knows_is_charted_and_in_the_data(report, directory, know):
