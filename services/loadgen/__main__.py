@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import msgspec
 
 from course.settings import BadSetting, Environment
 from loadgen.prometheus import parse_address
-from loadgen.settings import ARRIVALS, CLOSED, Objective, RunDirectory, Settings, write_json
+from loadgen.settings import ARRIVALS, CLOSED, STEP, Objective, RunDirectory, Settings, write_json
 from loadgen.shapes import CONSTANT, Shape
 from loadgen.targets import parse_targets
 
@@ -55,15 +55,16 @@ def run(options: argparse.Namespace) -> None:
     _run_stages(directory)
 
 
-def _run_stages(directory: RunDirectory) -> None:
+def _run_stages(directory: RunDirectory, step: str = "") -> None:
     for stage in ("baseline", "drive", "reconcile", "figures", "report"):
-        if code := _command(stage, f"--directory={directory.path}"):
+        if code := _command(stage, f"--directory={directory.path}", environment={STEP: step}):
             sys.exit(code)
 
 
-def _command(*arguments: str) -> int:
+def _command(*arguments: str, environment: Mapping[str, str] | None = None) -> int:
     """Runs a command of this program in a process of its own; returns its exit code."""
-    with subprocess.Popen([sys.executable, "-m", "loadgen", *arguments]) as process:
+    command = [sys.executable, "-m", "loadgen", *arguments]
+    with subprocess.Popen(command, env=os.environ | dict(environment or {})) as process:
         try:
             return process.wait()
         except SystemExit:
@@ -100,7 +101,7 @@ def capacity(options: argparse.Namespace) -> None:
         directory = RunDirectory(root / "steps" / f"{number:02}")
         directory.path.mkdir(parents=True)
         write_json(directory.settings, step_settings(settings, number, step))
-        _run_stages(directory)
+        _run_stages(directory, f"step {number}, {step.rate:g} a second: ")
         for ids in directory.path.glob("*.ids"):
             ids.unlink()
         return result_of(step, directory)

@@ -1,17 +1,18 @@
 """The line that tells how a run is going, while it goes."""
 
+import os
 import time
 from collections.abc import Mapping
 
 from loadgen.collector import Collector
 from loadgen.latency import latency_of
-from loadgen.settings import Settings
+from loadgen.settings import STEP, Settings
 from loadgen.words import share
 
 
 def say(text: str) -> None:
     """One line of progress, at once."""
-    print(text, flush=True)
+    print(f"{os.environ.get(STEP, '')}{text}", flush=True)
 
 
 def line(

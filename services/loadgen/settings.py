@@ -21,6 +21,9 @@ GONE_S = 5.0
 CLOSED, OPEN = ARRIVALS = ("closed", "open")
 """How notes come: closed, a user waits for its answer before its next one; open, they come at their times."""
 
+STEP = "LOADGEN_STEP"
+"""The variable with what each line of progress begins with, in a run that is a step of several."""
+
 NO_ROUTE = "no route"
 """The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
 
