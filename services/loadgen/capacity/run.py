@@ -77,7 +77,7 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
 def _answer(search: Search, refusal: str, finding: Finding | None) -> list[str]:
     if refusal:
         return [refusal]
-    above = f"; {search.missed:g} a second did not" if search.missed else ""
+    above = f"; {search.missed:g} a second did not" if search.missed else "; for higher rates there was no time"
     found = f"{search.met:g} notes a second met the objectives, held and confirmed three times{above}."
     return [found, *([f"What gave in first: {finding.sentence}"] if finding else [])]
 

@@ -87,6 +87,7 @@ def test_where_time_is_short_the_search_goes_over_to_the_proof():
     found = find_capacity(SETTINGS, msgspec.structs.replace(PLAN, limit_s=150.0), system(1234))
     assert [result.step.kind for result in found.steps][:2] == ["doubling", HOLD]
     assert found.met == 100
+    assert found.answer[0].endswith("; for higher rates there was no time.")
 
 
 def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():
