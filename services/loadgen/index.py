@@ -48,6 +48,12 @@ class Run:
         return self.directory
 
     @property
+    def load(self) -> str:
+        """How the load differs from a constant one with open arrivals, such as `spike, closed`; empty where not."""
+        asked = (self.summary.get("shape", "constant"), self.summary.get("arrivals", "open"))
+        return ", ".join(str(each) for each in asked if each not in ("constant", "open"))
+
+    @property
     def asked(self) -> float | None:
         """The requests a second that were asked for; None where they changed, or came as fast as answers did."""
         users, rate = self.figure("users"), self.figure("rate")

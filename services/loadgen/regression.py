@@ -38,9 +38,13 @@ class Compared(msgspec.Struct):
     runs: int
     worse: bool
 
+    def number(self, value: float) -> str:
+        """A value of the figure; its unit is left out, where it has one."""
+        return significant(value) if self.unit else percent(value)
+
     def text(self, value: float) -> str:
         """A value in the figure's unit."""
-        return f"{significant(value)} {self.unit}" if self.unit else percent(value)
+        return f"{self.number(value)} {self.unit}".rstrip()
 
 
 class _Figure(NamedTuple):

@@ -288,7 +288,7 @@ def test_the_baseline_stands_beside_the_run_in_all_that_is_left(report, director
     summary, page = report()
     assert summary.verdict == "fail"
     assert "Compared with the 3 runs of the baseline" in page.text
-    assert "p99 12 ms 6 ms 6.3 ms worse" in words_of(directory)
+    assert "p99, ms 12 6 6.3 worse" in words_of(directory)
     assert "| p99 | 12 ms | 6 ms | 6.3 ms | **worse** |" in directory.markdown.read_text()
     assert suites_of(directory)["baseline"]["p99 is no worse than the baseline's"] == summary.reasons[0]
     assert msgspec.json.decode(directory.summary.read_bytes(), type=Summary) == summary
