@@ -33,7 +33,7 @@ def go_image() -> str:
 
 
 def rust_image() -> str:
-    """The image of the Rust peers, built on first use (some minutes on two cores) with the machine's own Cargo."""
+    """The image of the Rust peers, built with the machine's own Cargo on first use (four minutes on two cores)."""
     tag = _tag("rust", PEERS / "rust")
     if not _exists(tag):
         if not shutil.which("cargo"):
