@@ -66,15 +66,15 @@ def test_the_load_generator_takes_the_settings_as_they_are_by_default(tmp_path: 
         Objective(of="total", what="p99", at_most=500),
         Objective(of="total", what="failure_ratio", at_most=0.01),
     )
-    assert (settings.shape, settings.arrivals, settings.abort) == (CONSTANT, "open", False)
+    assert (settings.shape, settings.arrivals, settings.abort) == (CONSTANT, "closed", False)
 
 
 def test_the_load_generator_takes_objectives_and_shapes_as_data(tmp_path: Path) -> None:
     objectives = [{"of": "relay", "what": "p99.9", "at_most": "20"}]
-    settings = settings_of_a_run(tmp_path, objectives=objectives, shape="spike", arrivals="closed", abort="yes")
+    settings = settings_of_a_run(tmp_path, objectives=objectives, shape="spike", arrivals="open", abort="yes")
     assert settings.objectives == (Objective(of="relay", what="p99.9", at_most=20),)
     assert (settings.shape.name, settings.shape.users_at(0.5), settings.shape.users_at(0.7)) == ("spike", 1, 0.2)
-    assert (settings.arrivals, settings.abort) == ("closed", True)
+    assert (settings.arrivals, settings.abort) == ("open", True)
 
 
 def test_its_targets_are_all_nodes_of_a_cluster(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log"
+	"maps"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -84,10 +86,11 @@ func (s *stores) takeOver(ctx context.Context, earlier map[string][]course.Note,
 	}
 	var taken []course.Note
 	for _, owner := range uncounted {
-		ids := make([]bson.ObjectID, 0, len(earlier[owner]))
+		notes := map[bson.ObjectID]course.Note{} // a note that came twice in this batch is one
 		for _, note := range earlier[owner] {
-			ids = append(ids, note.ID)
+			notes[note.ID] = note
 		}
+		ids := slices.Collect(maps.Keys(notes))
 		done, err := s.notes.UpdateMany(ctx,
 			bson.M{"_id": bson.M{"$in": ids}, "batch": owner}, bson.M{"$set": bson.M{"batch": name}})
 		if err != nil {
@@ -96,7 +99,7 @@ func (s *stores) takeOver(ctx context.Context, earlier map[string][]course.Note,
 		if int(done.MatchedCount) != len(ids) {
 			return nil, errors.New("somebody else has taken the same notes over")
 		}
-		taken = append(taken, earlier[owner]...)
+		taken = slices.AppendSeq(taken, maps.Values(notes))
 	}
 	return taken, nil
 }
