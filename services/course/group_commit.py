@@ -24,10 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much goes into a write, how many are under way at once, how much may wait, and how long it is tried."""
+    """How much goes into a write, how many are under way at once, how much may wait, and how long it is tried.
+
+    Where notes wait while others are written, a write of fewer than `worth` begins `spacing_s` after the one before.
+    """
 
     batch: int = 512
     in_flight: int = 1
+    worth: int = 16
+    spacing_s: float = 0.004
     queue: int = 4096
     deadline_s: float = 1.5
     retry_pause_s: float = 0.05
@@ -37,10 +42,11 @@ class Limits(msgspec.Struct, frozen=True):
 class GroupCommit(Generic[Item]):
     """Gathers items while writes are under way, and answers each once its own write is acknowledged.
 
-    There is no timer: with nothing under way an item is written at once. `write` gets a batch and returns the
-    failures by index (an empty mapping: all stored), or raises `Unavailable`; then the same batch is tried again
-    until `deadline_s`, which is safe because items carry their ids. A batch that runs out of time is refused, and
-    from then on everything is, at once, until `probe` returns without an error.
+    With nothing under way an item is written at once. A small write costs the databases nearly as much as a large one:
+    so where items come beside each other, small writes keep a distance. `write` gets a batch and returns the failures
+    by index (an empty mapping: all stored), or raises `Unavailable`; then the same batch is tried again until
+    `deadline_s`, which is safe because items carry their ids. A batch that runs out of time is refused, and from then
+    on everything is, at once, until `probe` returns without an error.
     """
 
     def __init__(self, write: Write[Item], probe: Probe, limits: Limits, metrics: WriteMetrics) -> None:
@@ -51,6 +57,8 @@ class GroupCommit(Generic[Item]):
         self._waiting: deque[tuple[Item, Done]] = deque()
         self._in_flight = 0
         self._last_size = 0
+        self._last_start = float("-inf")
+        self._later: asyncio.TimerHandle | None = None  # begins a write when the distance to the last is kept
         self._refusal: Failure | None = None
         self._writing: set[asyncio.Task[None]] = set()
         self._probing: asyncio.Task[None] | None = None
@@ -63,10 +71,12 @@ class GroupCommit(Generic[Item]):
         if len(self._waiting) >= self._limits.queue:
             return OVERLOADED
         self._waiting.append((item, done))
-        # A further write beside one under way pays only if it is no smaller: many small writes cost more than few.
         busy = self._in_flight
-        if not busy or (busy < self._limits.in_flight and len(self._waiting) >= self._last_size):
+        if not busy and self._later is None:
             self._start()
+        # A further write beside one under way pays only if it is no smaller: many small writes cost more than few.
+        elif not busy or (busy < self._limits.in_flight and len(self._waiting) >= self._last_size):
+            self._start_in_time()
         return None
 
     async def store(self, item: Item) -> Failure | None:
@@ -85,11 +95,27 @@ class GroupCommit(Generic[Item]):
         self._refusal = STOPPING
         if self._probing is not None:
             self._probing.cancel()
+        if self._later is not None:
+            self._start()
         while self._writing:
             await asyncio.wait(self._writing)
 
+    def _start_in_time(self) -> bool:
+        """Starts a write once it is worth it or the last is long enough ago; returns whether that is now."""
+        wait = self._last_start + self._limits.spacing_s - perf_counter()
+        if wait <= 0 or len(self._waiting) >= self._limits.worth or self._refusal is STOPPING:
+            self._start()
+            return True
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(wait, self._start)
+        return False
+
     def _start(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._in_flight += 1
+        self._last_start = perf_counter()
         task = asyncio.create_task(self._run())
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
@@ -100,8 +126,7 @@ class GroupCommit(Generic[Item]):
         batch = [self._waiting.popleft() for _ in range(size)]
         failures = await self._outcomes([item for item, _ in batch]) if batch else {}
         self._in_flight -= 1
-        if self._waiting:
-            self._start()
+        if self._waiting and self._start_in_time():
             # Answering takes as long as the database takes for a small batch: the next write goes out first.
             for _ in range(_HEAD_START):
                 await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 
 import pytest
 
@@ -9,7 +10,7 @@ from course.group_commit import GroupCommit, Limits
 from course.metrics import WriteMetrics
 from course.outcome import DATABASE_DOWN, OVERLOADED, STOPPING, Failure, Unavailable
 
-LIMITS = Limits(batch=4, queue=8, deadline_s=0.2, retry_pause_s=0.01, probe_pause_s=0.02)
+LIMITS = Limits(batch=4, spacing_s=0.0, queue=8, deadline_s=0.2, retry_pause_s=0.01, probe_pause_s=0.02)
 
 
 class Database:
@@ -73,6 +74,83 @@ async def test_what_arrives_during_a_write_goes_together_as_the_next(
     database.held.set()
     assert await asyncio.gather(first, *others) == [None] * 4
     assert database.batches == [[1], [2, 3, 4]]
+
+
+def paced(database: Database, *, in_flight: int = 1, spacing_s: float = 60) -> GroupCommit[int]:
+    """A group commit in which writes of fewer than four keep a distance, of which most tests do not see the end."""
+    limits = Limits(in_flight=in_flight, worth=4, spacing_s=spacing_s)
+    return GroupCommit(database.write, database.probe, limits, WriteMetrics())
+
+
+async def test_those_who_wait_for_their_answer_before_the_next_are_written_at_once(database: Database) -> None:
+    commit = paced(database)
+    async with asyncio.timeout(5):
+        for item in (1, 2, 3):
+            assert await commit.store(item) is None
+    assert database.batches == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+async def test_a_small_write_keeps_its_distance_and_takes_all_who_came_meanwhile(
+    database: Database, in_flight: int
+) -> None:
+    commit = paced(database, in_flight=in_flight, spacing_s=1.0)
+    database.held.clear()
+    started = perf_counter()
+    first = asyncio.create_task(commit.store(1))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(commit.store(2))
+    await asyncio.sleep(0.01)
+    database.held.set()
+    assert await first is None
+    assert database.batches == [[1]]
+    third = asyncio.create_task(commit.store(3))
+    assert [await second, await third] == [None, None]
+    assert database.batches == [[1], [2, 3]]
+    assert perf_counter() - started >= 1.0
+
+
+async def test_a_write_that_is_worth_it_keeps_no_distance(database: Database) -> None:
+    commit = paced(database)
+    database.held.clear()
+    first = asyncio.create_task(commit.store(1))
+    await asyncio.sleep(0.01)
+    others = [asyncio.create_task(commit.store(item)) for item in (2, 3)]
+    await asyncio.sleep(0.01)
+    database.held.set()
+    assert await first is None
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*others, *(commit.store(item) for item in (4, 5))) == [None] * 4
+    assert database.batches == [[1], [2, 3, 4, 5]]
+
+
+async def test_closing_writes_at_once_what_keeps_its_distance(database: Database) -> None:
+    commit = paced(database)
+    database.held.clear()
+    tasks = [asyncio.create_task(commit.store(1))]
+    await asyncio.sleep(0.01)
+    tasks.append(asyncio.create_task(commit.store(2)))
+    await asyncio.sleep(0.01)
+    database.held.set()
+    await tasks[0]
+    async with asyncio.timeout(5):
+        await commit.close()
+        assert await tasks[1] is None
+
+
+async def test_closing_during_a_write_does_not_leave_the_next_behind(database: Database) -> None:
+    commit = paced(database)
+    database.held.clear()
+    tasks = [asyncio.create_task(commit.store(1))]
+    await asyncio.sleep(0.01)
+    tasks.append(asyncio.create_task(commit.store(2)))
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(commit.close())
+    await asyncio.sleep(0.01)
+    database.held.set()
+    async with asyncio.timeout(5):
+        await closing
+        assert [await task for task in tasks] == [None, None]
 
 
 async def test_a_batch_has_an_upper_limit(commit: GroupCommit[int], database: Database) -> None:
