@@ -101,7 +101,7 @@ def capacity(options: argparse.Namespace) -> None:
         directory = RunDirectory(root / "steps" / f"{number:02}")
         directory.path.mkdir(parents=True)
         write_json(directory.settings, step_settings(settings, number, step))
-        _run_stages(directory, f"step {number}, {step.rate:g} a second: ")
+        _run_stages(directory, f"step {number}, {step.rate:,g} a second: ")
         for ids in directory.path.glob("*.ids"):
             ids.unlink()
         return result_of(step, directory)

@@ -183,7 +183,7 @@ def _seconds(lines: Sequence[Line]) -> Axis:
 
 
 def _rates(lines: Sequence[Line]) -> Axis:
-    return Axis(max((x for line in lines for x, _ in line.points), default=1) or 1, to_tick=True)
+    return Axis(max((x for line in lines for x, _ in line.points), default=1) or 1, to_tick=False)
 
 
 def _runs(lines: Sequence[Line]) -> Axis:

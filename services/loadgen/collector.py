@@ -47,6 +47,11 @@ class WorkerRow(msgspec.Struct):
     clock_ahead_s: float | None = None
 
 
+def judged_from(load: "Load", settings: Settings) -> float:
+    """When the first second began that is judged, in seconds since the epoch: what is counted is whole seconds."""
+    return int(load.started_at) + settings.warm_up_s
+
+
 class LatencyDetail(msgspec.Struct):
     """A route's latency, whole run: the percentiles of the summary, and the curve to the slowest request.
 

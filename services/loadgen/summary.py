@@ -6,7 +6,7 @@ from statistics import fmean
 
 import msgspec
 
-from loadgen.collector import Load
+from loadgen.collector import Load, judged_from
 from loadgen.latency import Latency
 from loadgen.objectives import DIGITS, Outcome, outcomes
 from loadgen.reconcile import Reconciliation
@@ -99,7 +99,7 @@ def summarise(
 ) -> Summary:
     """The summary of a run. `rps` is requests by the time for which they were judged."""
     ratio = failure_ratio(load)
-    duration = load.ended_at - load.started_at - settings.warm_up_s
+    duration = load.ended_at - (load.started_at if not settings.warm_up_s else judged_from(load, settings))
     return Summary(
         run=settings.run,
         verdict=verdict.verdict,

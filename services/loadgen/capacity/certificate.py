@@ -21,7 +21,7 @@ def write_certificate(directory: Path, capacity: Capacity) -> None:
     earlier = read_earlier(directory / "earlier.json")
     comparison = compare(capacity, earlier) if earlier else None
     if comparison:
-        before = f"{comparison.met:g} a second on {comparison.started_at}"
+        before = f"{comparison.met:,g} a second on {comparison.started_at}"
         capacity.answer.append(f"Compared with {before}: {comparison.sentence}")
     write_json(directory / "capacity.json", capacity)
     write_csv(directory / "steps.csv", _COLUMNS, (_row(*numbered) for numbered in enumerate(capacity.steps, start=1)))

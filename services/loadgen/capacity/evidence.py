@@ -7,6 +7,7 @@ from loadgen.prometheus import NoAnswer, Prometheus
 
 PATIENCE_S = 5.0
 BUSY = 0.90  # from here on a CPU has nothing left: requests come in bursts, and the kernel needs its part
+_HOST_CORES = 'count by (host) (node_cpu_seconds_total{mode="idle"}) or max by (host) (machine_cpu_cores)'
 NAMED = 4  # of those who used the most of a host's CPU
 
 
@@ -26,6 +27,7 @@ def take_evidence(address: str, at: float) -> Evidence:
         replicas = values("workload:replicas:count", "workload")
         return Evidence(
             host_cpu=values("host:cpu_used:ratio30s", "host"),
+            host_cores=values(_HOST_CORES, "host"),
             cpu_cores=values("workload:cpu_cores:rate30s", "workload"),
             replicas={name: int(number) for name, number in replicas.items()},
             p99_s=values("workload_database:seconds:p99_30s", "workload", "database"),
@@ -51,7 +53,11 @@ def _of_hosts(evidence: Evidence) -> Finding | None:
         return None
     most = sorted(evidence.cpu_cores.items(), key=lambda pair: -pair[1])[:NAMED]
     who = ", ".join(f"{workload} {cores:.2f}" for workload, cores in most)
-    return Finding("CPU of a host", f"{host} had no CPU left: {used:.0%} was in use. Cores used by workload: {who}.")
+    if len(evidence.host_cpu) == 1 and host in evidence.host_cores:
+        # Everything runs on it, also what tells no CPU time of its own.
+        rest = used * evidence.host_cores[host] - sum(evidence.cpu_cores.values())
+        who += f", all else (databases, load generator, kernel) {max(0.0, rest):.2f}"
+    return Finding("CPU of a host", f"{host} had no CPU left: {used:.0%} was in use. Cores used: {who}.")
 
 
 def _of_workloads(evidence: Evidence, single_threaded: Collection[str]) -> Finding | None:

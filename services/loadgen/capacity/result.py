@@ -15,11 +15,13 @@ from loadgen.settings import Settings
 class Evidence(msgspec.Struct):
     """What Prometheus knew at the end of a step; empty where it did not answer.
 
-    `host_cpu` is the part (0 to 1) of a host's CPU that was in use. `cpu_cores` and `replicas` are by workload, all its
-    replicas together; `p99_s` is who waited for which database, such as `direct to mongodb`, in seconds.
+    `host_cpu` is the part (0 to 1) of a host's CPU that was in use, of its `host_cores`. `cpu_cores` and `replicas` are
+    by workload, all its replicas together; `p99_s` is who waited for which database, such as `direct to mongodb`, in
+    seconds.
     """
 
     host_cpu: dict[str, float] = {}
+    host_cores: dict[str, float] = {}
     cpu_cores: dict[str, float] = {}
     replicas: dict[str, int] = {}
     p99_s: dict[str, float] = {}

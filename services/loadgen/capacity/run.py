@@ -2,25 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.result import Capacity, Finding, StepResult, this_machine
-from loadgen.capacity.search import Limits, Search, Step
+from loadgen.capacity.search import LEAST_RATE, OVERLOAD, Limits, Search, Step
 from loadgen.progress import say
 from loadgen.report import Data
 from loadgen.settings import OPEN, RunDirectory, Settings
 from loadgen.verdict import SATURATED_CPU
 
 WARM_UP_S = 3
-EVIDENCE_S = 35  # Prometheus's figures are of 30 s
 MOST_CPU = 0.7  # of a worker's core, in advice on how many workers a rate needs
 OVERHEAD_S = 12.0  # of a step beside its load: the workers' start, the last answers, the reconciliation
-
-OVERLOAD = "overload"
 
 TryStep = Callable[[int, Step], StepResult]
 
@@ -43,27 +40,24 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
     search, results, refusal = Search(limits), list[StepResult](), ""
     while step := search.next_step():
         if _left(started, limit_s) < _proof_s(limits):
-            search.settle()
-            step = search.next_step() or step
-        if results and _left(started, limit_s) < step.seconds:
-            refusal = f"The time was over ({limit_s:g} s) before an answer was proven."
+            search.hurry()
+            step = search.next_step()
+        if step is None or (results and _left(started, limit_s) < step.seconds):
             break
         result = _tried(len(results) + 1, step, try_step, results)
         if result.generator_limited:
             refusal = _too_few_workers(settings, result)
             break
         search.take(step, met=result.met)
-    finding = None
-    if search.proven and search.missed:
-        above = _tried(len(results) + 1, Step(OVERLOAD, search.missed, EVIDENCE_S), try_step, results)
-        finding = what_gave_in(above.evidence, plan.single_threaded)
-    elif not refusal and search.met is None:
-        refusal = f"Even {search.missed:g} a second missed the objectives: {' '.join(results[-1].reasons)}"
+    if search.proven is None and not refusal:
+        refusal = _why_no_answer(search, results, limit_s)
+    above = [result.evidence for result in results if result.step.kind == OVERLOAD and not result.met]
+    finding = what_gave_in(above[-1], plan.single_threaded) if above else None
     return Capacity(
-        answer=_answer(search, refusal, finding),
-        met=search.met,
+        answer=[refusal] if refusal else _answer(search, finding),
+        met=search.met if search.proven is None else search.proven,
         missed=search.missed,
-        proven=search.proven,
+        proven=search.proven is not None,
         refusal=refusal,
         finding=finding,
         steps=results,
@@ -74,12 +68,16 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
     )
 
 
-def _answer(search: Search, refusal: str, finding: Finding | None) -> list[str]:
-    if refusal:
-        return [refusal]
-    above = f"; {search.missed:g} a second did not" if search.missed else "; for higher rates there was no time"
-    found = f"{search.met:g} notes a second met the objectives, held and confirmed three times{above}."
+def _answer(search: Search, finding: Finding | None) -> list[str]:
+    above = f"; {search.missed:,g} a second did not" if search.missed else "; for higher rates there was no time"
+    found = f"{search.proven:,g} notes a second met the objectives, held and confirmed three times{above}."
     return [found, *([f"What gave in first: {finding.sentence}"] if finding else [])]
+
+
+def _why_no_answer(search: Search, results: Sequence[StepResult], limit_s: float) -> str:
+    if search.met is None and search.missed is not None and search.missed <= LEAST_RATE:
+        return f"Even {search.missed:,g} a second missed the objectives: {' '.join(results[-1].reasons)}"
+    return f"The time was over ({limit_s:g} s) before an answer was proven."
 
 
 def step_settings(settings: Settings, number: int, step: Step) -> Settings:
@@ -121,7 +119,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
 
 
 def _tried(number: int, step: Step, try_step: TryStep, results: list[StepResult]) -> StepResult:
-    say(f"step {number}, {step.kind}: {step.rate:g} a second for {step.seconds} s")
+    say(f"step {number}, {step.kind}: {step.rate:,g} a second for {step.seconds} s")
     result = try_step(number, step)
     results.append(result)
     verdict = "met" if result.met else "missed"
@@ -135,14 +133,14 @@ def _left(started: float, limit_s: float) -> float:
 
 def _proof_s(limits: Limits) -> float:
     """How long it takes to prove an answer, and to see what gives in above it."""
-    load = limits.hold_s + 3 * limits.step_s + EVIDENCE_S
+    load = limits.hold_s + 3 * limits.step_s + limits.overload_s
     return load + 5 * (WARM_UP_S + OVERHEAD_S)
 
 
 def _too_few_workers(settings: Settings, result: StepResult) -> str:
     needed = math.ceil(settings.workers * result.generator_cpu / MOST_CPU * 2)
     return (
-        f"The load generator was the limit at {result.step.rate:g} a second: its busiest worker used "
+        f"The load generator was the limit at {result.step.rate:,g} a second: its busiest worker used "
         f"{result.generator_cpu:.0%} of its core. To look at twice that rate takes {needed} workers (one for each core "
         f"of the hosts in the group load; there are {settings.workers})."
     )

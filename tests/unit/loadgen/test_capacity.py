@@ -6,8 +6,8 @@ import pytest
 from loadgen.capacity.certificate import render, write_certificate
 from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.result import Capacity, Evidence, StepResult
-from loadgen.capacity.run import OVERLOAD, Plan, find_capacity, step_settings
-from loadgen.capacity.search import HOLD, Limits, Step
+from loadgen.capacity.run import Plan, find_capacity, step_settings
+from loadgen.capacity.search import HOLD, OVERLOAD, Limits, Step
 from loadgen.latency import Latency
 from loadgen.objectives import Outcome
 from loadgen.settings import write_json
@@ -17,6 +17,7 @@ from unit.loadgen.fake_prometheus import FakePrometheus
 PLAN = Plan(Limits(start_rate=100, step_s=10, hold_s=60, precision=0.05), limit_s=3600, single_threaded=("relay",))
 BUSY = Evidence(
     host_cpu={"here": 0.97},
+    host_cores={"here": 2},
     cpu_cores={"relay": 0.5, "direct": 0.4, "ledger": 0.3, "ingress": 0.2, "prometheus": 0.01},
     replicas={"relay": 1},
     p99_s={"direct to mongodb": 0.2},
@@ -57,17 +58,17 @@ def test_the_answer_is_proven_and_what_gave_in_is_looked_at_above_it():
     assert found.steps[-1].step.kind == OVERLOAD
     assert found.steps[-1].step.rate == found.missed
     assert found.answer == [
-        f"{found.met:g} notes a second met the objectives, held and confirmed three times; {found.missed:g} a second "
+        f"{found.met:,g} notes a second met the objectives, held and confirmed three times; {found.missed:,g} a second "
         "did not.",
-        "What gave in first: here had no CPU left: 97% was in use. Cores used by workload: relay 0.50, direct 0.40, "
-        "ledger 0.30, ingress 0.20.",
+        "What gave in first: here had no CPU left: 97% was in use. Cores used: relay 0.50, direct 0.40, ledger 0.30, "
+        "ingress 0.20, all else (databases, load generator, kernel) 0.53.",
     ]
 
 
 def test_where_the_generator_is_the_limit_there_is_no_answer():
     found = find_capacity(SETTINGS, PLAN, system(10_000, generator=900))
     assert not found.proven
-    assert found.refusal.startswith("The load generator was the limit at 1600 a second")
+    assert found.refusal.startswith("The load generator was the limit at 1,600 a second")
     assert "takes 3 workers" in found.refusal
     assert found.answer == [found.refusal]
 
@@ -86,6 +87,7 @@ def test_where_the_time_is_over_there_is_no_answer():
 def test_where_time_is_short_the_search_goes_over_to_the_proof():
     found = find_capacity(SETTINGS, msgspec.structs.replace(PLAN, limit_s=150.0), system(1234))
     assert [result.step.kind for result in found.steps][:2] == ["doubling", HOLD]
+    assert found.proven
     assert found.met == 100
     assert found.answer[0].endswith("; for higher rates there was no time.")
 
@@ -114,12 +116,13 @@ def test_what_gave_in_first_is_the_cpu_that_was_short_or_who_kept_others_waiting
 def test_the_evidence_is_what_prometheus_knows_at_the_end_of_a_step():
     prometheus = FakePrometheus()
     prometheus.tell("host:cpu_used:ratio30s", {"host": "here"}, 0.97)
+    prometheus.tell("count", {"host": "here"}, 2)
     prometheus.tell("workload:cpu_cores:rate30s", {"workload": "relay"}, 0.5)
     prometheus.tell("workload:replicas:count", {"workload": "relay"}, 2)
     prometheus.tell("workload_database:seconds:p99_30s", {"workload": "relay", "database": "ledger"}, 0.02)
     with prometheus.server() as address:
         found = take_evidence(address, 1000.0)
-    assert found == Evidence({"here": 0.97}, {"relay": 0.5}, {"relay": 2}, {"relay to ledger": 0.02})
+    assert found == Evidence({"here": 0.97}, {"here": 2}, {"relay": 0.5}, {"relay": 2}, {"relay to ledger": 0.02})
 
 
 def test_without_prometheus_nothing_is_known():

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from loadgen.collector import Collector
+from loadgen.collector import Collector, judged_from
 
 START = 1000.25
 
@@ -34,6 +34,7 @@ def test_what_is_answered_during_the_warm_up_is_shown_and_not_judged(settings, d
     assert (load.requests, load.failures) == (2, 0)
     assert load.total.latency_ms.max == pytest.approx(20, rel=0.01)
     assert [row.requests for row in load.series] == [0, 0, 1, 2]
+    assert judged_from(load, msgspec.structs.replace(settings, warm_up_s=3)) == 1003
 
 
 def test_ids_are_written_by_route(collector, directory, make_report):

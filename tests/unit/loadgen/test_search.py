@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from loadgen.capacity.search import BISECTION, CONFIRMATION, CONFIRMATIONS, DOUBLING, HOLD, Limits, Search, Step
+from loadgen.capacity.search import (
+    BISECTION,
+    CONFIRMATION,
+    CONFIRMATIONS,
+    DOUBLING,
+    HOLD,
+    OVERLOAD,
+    Limits,
+    Search,
+    Step,
+)
 
 LIMITS = Limits(start_rate=200, step_s=10, hold_s=60, precision=0.05)
 
@@ -32,7 +42,8 @@ def test_the_knee_is_found_within_the_precision(knee):
 def test_it_doubles_then_bisects_then_holds_and_confirms():
     _, steps = search(lambda step: step.rate <= 1234)
     kinds = [step.kind for step in steps]
-    assert kinds == sorted(kinds, key=[DOUBLING, BISECTION, HOLD, CONFIRMATION].index)
+    assert kinds == sorted(kinds, key=[DOUBLING, BISECTION, HOLD, CONFIRMATION, OVERLOAD].index)
+    assert kinds.count(OVERLOAD) == 1
     assert [step.rate for step in steps if step.kind == DOUBLING] == [200, 400, 800, 1600]
     assert kinds.count(CONFIRMATION) == CONFIRMATIONS
     assert [step.seconds for step in steps if step.kind == HOLD] == [60]
@@ -45,6 +56,20 @@ def test_a_rate_that_was_met_by_luck_is_not_the_answer():
     assert found.met is not None
     assert found.met <= 1000
     assert len([step for step in steps if step.kind == HOLD]) > 1
+
+
+def test_a_rate_that_was_missed_by_bad_luck_is_looked_at_again():
+    """Another program worked for ten seconds, just when 800 a second were tried."""
+    seen = list[float]()
+
+    def meets(step: Step) -> bool:
+        seen.append(step.rate)
+        return step.rate <= 1234 and not (step.rate == 800 and seen.count(800) == 1)
+
+    found, steps = search(meets)
+    assert found.proven is not None
+    assert 1234 / 1.06 <= found.proven <= 1234
+    assert [step.rate for step in steps if step.kind == OVERLOAD] != [found.missed], "800 was tried again before"
 
 
 def test_a_system_that_takes_nothing_has_no_answer():
@@ -60,5 +85,5 @@ def test_where_time_is_short_the_highest_rate_so_far_is_proven():
         step = Step(DOUBLING, rate, 10)
         assert found.next_step() == step
         found.take(step, met=True)
-    found.settle()
+    found.hurry()
     assert found.next_step() == Step(HOLD, 800, 60)
