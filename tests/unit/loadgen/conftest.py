@@ -1,13 +1,23 @@
-"""What the load test's unit tests share: settings, an empty run directory, and worker reports made by hand."""
+"""What the load test's unit tests share: settings, an empty run directory, reports made by hand, and a real run."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+import loadgen
+from loadgen.collector import Load
 from loadgen.latency import count, new_histogram
 from loadgen.recorder import Second, WorkerReport
 from loadgen.settings import Objective, RunDirectory, Settings, write_json
+from unit.services.helpers import free_port
 
 SETTINGS = Settings(
     run="20261124T040000Z-10u-beef",
@@ -89,3 +99,70 @@ def make_second():
         return Second(users, {name: encoded(*values) for name, values in latencies_ms.items()}, failures or {})
 
     return make
+
+
+HERE = Path(__file__).parent
+WORKER = ("-m", "loadgen", "work", "--master", "127.0.0.1")
+HASTY_WORKER = ("-c", "from loadgen import drive; drive.REPORT_S = 0.005; drive.run_worker('127.0.0.1')")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(loadgen.__file__).parents[1])}
+
+
+@pytest.fixture
+def environment():
+    """The environment of a master and its workers, with a port that nobody else uses."""
+    return {**ENVIRONMENT, "LOCUST_PORT": str(free_port())}
+
+
+@pytest.fixture
+def start(environment):
+    """A function that starts a Python process, which ends with the test at the latest."""
+    processes = []
+
+    def start_python(*arguments, **options):
+        process = subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, text=True, **options)
+        processes.append(process)
+        return process
+
+    yield start_python
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def fake(start):
+    """A function that starts a fake of the system and returns its base URL."""
+
+    def start_fake(*options):
+        process = start(HERE / "fake_courses.py", 0, *options, stdout=subprocess.PIPE)
+        return f"http://127.0.0.1:{process.stdout.readline().strip()}"
+
+    return start_fake
+
+
+@pytest.fixture
+def told():
+    """The lines of progress."""
+    return []
+
+
+@pytest.fixture
+def run(start, fake, settings, directory, told):
+    """A function that drives the fake for some seconds, and returns the load and the worker that made it."""
+
+    def run_load(*fake_options, worker=WORKER, others=(), users=20, duration_s=2, kill_worker_after=None, **further):
+        target = ",".join([fake(*fake_options), *others])
+        changes = {"target": target, "users": users, "rate": 5, "spawn_rate": 100, "duration_s": duration_s}
+        write_json(directory.settings, msgspec.structs.replace(settings, **(changes | further)))
+        worker = start(*worker)
+        master = start("-m", "loadgen", "drive", "--directory", directory.path, stdout=subprocess.PIPE)
+        for line in master.stdout:
+            told.append(line.strip())
+            if kill_worker_after and " left" in line:
+                time.sleep(kill_worker_after)
+                worker.send_signal(signal.SIGKILL)
+                kill_worker_after = None
+        assert master.wait() == 0
+        return msgspec.json.decode(directory.load.read_bytes(), type=Load), worker
+
+    return run_load
