@@ -46,6 +46,7 @@ DATA = "courseload-"  # what the names of volumes that are kept begin with
 GRACE_S = "30"
 PROXY = Path("/run/courseload-proxy")  # where the role proxy leaves its settings
 JOB = ("log", "lock", "result")  # the files of a job that `start_job` starts
+LOADS = ("load test", "capacity")  # jobs of the role locust
 
 
 # --- Files
@@ -72,7 +73,7 @@ def clear_state(sweep: Sweep, path: Path, images: Iterable[str], workloads: Iter
     """What lies in the directory of working files."""
     sweep.file(path / "sysctl.before")
     # The name of what earlier versions left, and of what `start_job` leaves.
-    for name in ("progress.log", *(f"load test.{kind}" for kind in JOB)):
+    for name in ("progress.log", *(f"{job}.{kind}" for job in LOADS for kind in JOB)):
         sweep.file(path / "loadtest" / name)
     sweep.empty(path / "loadtest")
     sweep.tree(path / "build/context")

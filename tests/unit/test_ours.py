@@ -11,8 +11,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from courseload.pod_names import manifest_names, pod_names
+from helpers.machine import REPOSITORY
 from helpers.plugins import load, shared
 
 OURS = {"app": "redis", "part-of": "courseload"}
@@ -594,3 +596,10 @@ def test_chains_of_a_podman_with_cni_plugins_stay_and_what_leads_into_them() -> 
 
 def test_where_k3s_has_nothing_nothing_is_removed() -> None:
     assert removals(PODMANS_RULES.replace("CNI-HOSTPORT-DNAT", "OTHER")) == []
+
+
+def test_a_reset_knows_the_jobs_of_the_role_locust(withdraw: ModuleType) -> None:
+    role = REPOSITORY / "roles/locust"
+    usual = yaml.safe_load((role / "vars/main.yml").read_text())["__locust_job"]
+    (search,) = yaml.safe_load((role / "tasks/search.yml").read_text())
+    assert set(withdraw.LOADS) == {usual, search["vars"]["__locust_job"]}
