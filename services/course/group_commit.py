@@ -111,19 +111,24 @@ class GroupCommit(Generic[Item]):
         return False
 
     def _start(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        self._forget_later()
         self._in_flight += 1
         self._last_start = perf_counter()
         task = asyncio.create_task(self._run())
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
+    def _forget_later(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
     async def _run(self) -> None:
         """Writes what waits as one batch, sees to it that the next is on its way, and answers."""
         self._last_size = size = min(len(self._waiting), self._limits.batch)
         batch = [self._waiting.popleft() for _ in range(size)]
+        if not self._waiting:
+            self._forget_later()  # whoever it was for is in this batch
         failures = await self._outcomes([item for item, _ in batch]) if batch else {}
         self._in_flight -= 1
         if self._waiting and self._start_in_time():
@@ -165,6 +170,7 @@ class GroupCommit(Generic[Item]):
             log.error("refusing notes, the database does not answer: %s", reason)
             self._refusal = DATABASE_DOWN
             self._probing = asyncio.create_task(self._reopen())
+        self._forget_later()
         waiting, self._waiting = self._waiting, deque()
         self._metrics.write_errors += len(waiting)
         for _, done in waiting:

@@ -52,13 +52,15 @@ def run(options: argparse.Namespace) -> None:
     write_json(directory.settings, _settings(options))
     if options.await_follower:
         _await_follower(directory)
-    _run_stages(directory)
+    sys.exit(_run_stages(directory))
 
 
-def _run_stages(directory: RunDirectory, step: str = "") -> None:
+def _run_stages(directory: RunDirectory, step: str = "") -> int:
+    """Runs the stages, until one fails; returns its exit code."""
     for stage in ("baseline", "drive", "reconcile", "figures", "report"):
         if code := _command(stage, f"--directory={directory.path}", environment={STEP: step}):
-            sys.exit(code)
+            return code
+    return 0
 
 
 def _command(*arguments: str, environment: Mapping[str, str] | None = None) -> int:
@@ -88,7 +90,7 @@ def capacity(options: argparse.Namespace) -> None:
     """Searches for the highest rate that meets the objectives, with a load test for each step."""
     from loadgen.capacity.certificate import write_certificate
     from loadgen.capacity.result import StepResult
-    from loadgen.capacity.run import Plan, find_capacity, result_of, step_settings
+    from loadgen.capacity.run import Plan, StepFailed, find_capacity, result_of, step_settings
     from loadgen.capacity.search import Limits, Step
 
     root: Path = options.directory
@@ -101,7 +103,8 @@ def capacity(options: argparse.Namespace) -> None:
         directory = RunDirectory(root / "steps" / f"{number:02}")
         directory.path.mkdir(parents=True)
         write_json(directory.settings, step_settings(settings, number, step))
-        _run_stages(directory, f"step {number}, {step.rate:,g} a second: ")
+        if _run_stages(directory, f"step {number}, {step.rate:,g} a second: "):
+            raise StepFailed(f"Step {number} ({step.rate:,g} a second) could not be run to its end: its lines say why.")
         for ids in directory.path.glob("*.ids"):
             ids.unlink()
         return result_of(step, directory)
@@ -139,8 +142,9 @@ def drive(options: argparse.Namespace) -> None:
 def work(options: argparse.Namespace) -> None:
     """A worker, until the master ends the run; with --again for one run after the other."""
     if options.again:
-        while not (code := _command("work", f"--master={options.master}")):
-            pass
+        # One that was killed is replaced; one that has waited for minutes for a master, and gives up, is not.
+        while (code := _command("work", f"--master={options.master}")) <= 0:
+            time.sleep(1 if code else 0)
         sys.exit(code)
     from loadgen.drive import run_worker
 

@@ -88,6 +88,7 @@ class Load(msgspec.Struct):
     users_reached: int
     unknown: int
     ended_early: str = ""
+    failures_by_route: dict[str, int] = {}
 
 
 class _Worker:
@@ -168,6 +169,7 @@ class Collector:
         self._users_reached = 0
         self._unsent: dict[str, int] = {}
         self.interval = Interval(started_at)
+        self._failed: Counter[str] = Counter()  # by name, as far as they are judged
         self.failures = 0
 
     def begin(self, now: float) -> None:
@@ -199,8 +201,8 @@ class Collector:
         return dict(self._totals)
 
     def failures_so_far(self) -> dict[str, int]:
-        """The failures that have arrived, by the route that answered."""
-        return {name: kinds.total() for name, kinds in self._errors.items()}
+        """The failures that have arrived, by the route that answered; without those during the warm-up."""
+        return dict(self._failed)
 
     def worker_rows(self) -> list[WorkerRow]:
         """What is known of each worker."""
@@ -235,7 +237,8 @@ class Collector:
             started_at=self._started_at,
             ended_at=ended_at,
             requests=total.get_total_count(),
-            failures=self.failures,
+            failures=self._failed.total(),
+            failures_by_route=self.failures_so_far(),
             unsent=sum(self._unsent.values()),
             acknowledged=self._acknowledged(),
             total=_detail(total, asked),
@@ -285,7 +288,9 @@ class Collector:
         failures = sum(packed.failures.values())
         self._users[second][report.worker] = packed.users
         self._failures[second] += failures
-        self.failures += failures if judged else 0
+        self.failures += failures
+        if judged:
+            self._failed.update(packed.failures)
         return requests
 
     def _place(self, epoch: int, sent_at: float, now: float) -> int:

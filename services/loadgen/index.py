@@ -49,9 +49,9 @@ class Run:
 
     @property
     def load(self) -> str:
-        """How the load differs from a constant one with open arrivals, such as `spike, closed`; empty where not."""
-        asked = (self.summary.get("shape", "constant"), self.summary.get("arrivals", "open"))
-        return ", ".join(str(each) for each in asked if each not in ("constant", "open"))
+        """How the load differs from a constant one with closed arrivals, such as `spike, open`; empty where not."""
+        asked = (self.summary.get("shape", "constant"), self.summary.get("arrivals", "closed"))
+        return ", ".join(str(each) for each in asked if each not in ("constant", "closed"))
 
     @property
     def asked(self) -> float | None:

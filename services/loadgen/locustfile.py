@@ -141,6 +141,9 @@ class NotePoster(User):
 
     def on_stop(self) -> None:
         recorder = self.plan.recorder
+        # Who leaves before the run ends need not have sent what was due just then.
+        of_the_run = bool(recorder.stopped_at)
+        left_at = recorder.stopped_at or time.perf_counter()
         try:
             self.under_way.join()
         finally:
@@ -149,10 +152,9 @@ class NotePoster(User):
             for poster in self.posters:
                 poster.close()
             next_due = max(self.due, self.last_due + self.plan.interval)
-            late = (recorder.stopped_at or time.perf_counter()) - next_due
+            late = left_at - next_due
             if self.plan.interval and late > 0:
-                # Who leaves before the run ends need not have sent what was due just then.
-                recorder.unsent += int(late / self.plan.interval) + bool(recorder.stopped_at)
+                recorder.unsent += int(late / self.plan.interval) + of_the_run
 
 
 @events.init_command_line_parser.add_listener

@@ -127,7 +127,7 @@ def _measured(objective: Objective, load: Load) -> float | None:
     if not requests:
         return None
     if objective.what == "failure_ratio":
-        failures = sum(load.errors.get(objective.of, {}).values())
-        return (load.failures if objective.of_total else failures) / requests
+        failures = load.failures if objective.of_total else load.failures_by_route.get(objective.of, 0)
+        return failures / requests
     detail = load.total if objective.of_total else load.routes[objective.of]
     return detail.asked_ms[objective.percentile or 0.0]

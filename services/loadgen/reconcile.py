@@ -97,7 +97,7 @@ def compare(directory: RunDirectory, documents: Documents, applied: Applied, pro
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
     before = msgspec.json.decode(directory.baseline.read_bytes(), type=Baseline)
-    total, counters = _settled(documents, applied, bool(load.failures or load.lost_attempts))
+    total, counters = _settled(documents, applied, bool(load.unknown or load.lost_attempts))
     run = Attempted(settings, load, directory)
     run.sort(documents)
     attempted, earlier = IdFile(directory.attempted, more=1), IdFile(directory.before)

@@ -99,7 +99,8 @@ def summarise(
 ) -> Summary:
     """The summary of a run. `rps` is requests by the time for which they were judged."""
     ratio = failure_ratio(load)
-    duration = load.ended_at - (load.started_at if not settings.warm_up_s else judged_from(load, settings))
+    began = judged_from(load, settings) if settings.warm_up_s else load.started_at
+    duration = max(0.0, load.ended_at - began)  # a run may end during its warm-up
     return Summary(
         run=settings.run,
         verdict=verdict.verdict,

@@ -37,7 +37,7 @@ def refusals(
 
 def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str, bool, str]]:
     """Options, whether they are possible, and what they must be."""
-    users, pool, duration = _whole(options["users"], 6), _whole(options["pool"], 6), seconds(options["duration"])
+    users, duration = _whole(options["users"], 6), seconds(options["duration"])
     rate, spawn_rate = number(options["rate"]), number(options["spawn_rate"])
     ratio = number(options["slo_failure_ratio"])
     enough = not rate or round((users or 0) * rate * duration, 6) >= 1
@@ -60,8 +60,7 @@ def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str,
             "high enough for a request to fall due (users times rate times the seconds of duration at least 1), "
             "or 0 for as fast as answers come",
         ),
-        ("pool", pool is not None and 1 <= pool <= 100000, "a whole number from 1 to 100000"),
-        ("seed", _whole(options["seed"], 9) is not None, "a whole number"),
+        *_of_notes(options),
         ("slo_p99_ms", bool(number(options["slo_p99_ms"])), "a number of milliseconds above 0"),
         ("slo_failure_ratio", ratio is not None and ratio <= 1, "a number from 0 to 1"),
         ("abort", _is_truth(options["abort"]), "true or false"),
@@ -79,10 +78,23 @@ def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: 
         ("capacity_step", step >= 5, "at least 5 seconds, written like 10s or 1m"),
         ("capacity_hold", hold >= step, "at least as long as capacity_step, written like 60s or 5m"),
         ("capacity_precision", 0.01 <= (precision or 0) <= 1, "a number from 0.01 to 1"),
+        *_of_notes(options),
         ("capacity_limit", limit >= hold + 4 * step, "long enough for capacity_hold and four times capacity_step"),
     ]
     told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
-    return [*told, *objectives.refusals(options["objectives"], routes, None)]
+    wrong = list(objectives.refusals(options["objectives"], routes, None))
+    if not wrong and any(objective["what"] == "throughput" for objective in options["objectives"]):
+        wrong = ["objectives must be without a throughput: a search for the capacity asks for another rate each time."]
+    return [*told, *wrong]
+
+
+def _of_notes(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+    """What the notes are made from."""
+    pool = _whole(options["pool"], 6)
+    return [
+        ("pool", pool is not None and 1 <= pool <= 100000, "a whole number from 1 to 100000"),
+        ("seed", _whole(options["seed"], 9) is not None, "a whole number"),
+    ]
 
 
 def _sentences(checks: Iterable[tuple[str, bool, str]], values: Mapping[str, Any]) -> list[str]:

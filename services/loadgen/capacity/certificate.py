@@ -4,10 +4,13 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
+
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
 from loadgen.capacity.result import Capacity, StepResult
 from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_rates
 from loadgen.junit import Judged, junit_xml
+from loadgen.objectives import Outcome
 from loadgen.pages import template
 from loadgen.progress import say
 from loadgen.settings import write_csv, write_json
@@ -38,17 +41,27 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
         capacity=capacity,
         comparison=comparison,
         settings=capacity.settings,
-        objectives=[f"{each.name} {each.limit_text}" for each in capacity.steps[0].objectives],
+        objectives=[f"{each.name} {each.limit_text}" for each in _objectives(capacity)],
         machine=capacity.machine,
         charts=_charts(capacity),
     )
 
 
+def _objectives(capacity: Capacity) -> list[Outcome]:
+    """What is asked for, as reports name it."""
+    asked = capacity.settings.objectives
+    return [Outcome(**msgspec.structs.asdict(each), measured=None, met=False) for each in asked]
+
+
 def _judgements(capacity: Capacity) -> list[Judgement]:
-    lost = sum(result.lost or 0 for result in capacity.steps)
+    lost, unknown = sum(result.lost or 0 for result in capacity.steps), [r for r in capacity.steps if r.lost is None]
+    reasons = [
+        f"{lost:,} acknowledged notes were lost." if lost else "",
+        f"Of {len(unknown)} steps nobody knows whether notes were lost: a database did not answer." if unknown else "",
+    ]
     return [
         Judgement("answer", "the answer is proven", capacity.refusal),
-        Judgement("notes", "no acknowledged note is lost", f"{lost:,} acknowledged notes were lost." if lost else ""),
+        Judgement("notes", "no acknowledged note is lost", " ".join(filter(None, reasons))),
     ]
 
 
@@ -61,10 +74,8 @@ def _row(number_: int, result: StepResult) -> tuple[object, ...]:
 
 def _charts(capacity: Capacity) -> list[Drawn]:
     """Throughput and latency against the rate that was asked for."""
-    objectives = capacity.steps[0].objectives
-    limits = [
-        Limit(f"{each.name}: {each.limit_text}", each.limit) for each in objectives if each.percentile is not None
-    ]
+    objectives = [each for each in _objectives(capacity) if each.percentile is not None]
+    limits = [Limit(f"{each.name}: {each.limit_text}", each.limit) for each in objectives]
     steps = sorted(capacity.steps, key=lambda result: result.step.rate)
     throughput = [
         Line("answered", STYLES[0], _points(steps, lambda result: result.rps)),

@@ -35,6 +35,8 @@ def compare(now: Capacity, earlier: Capacity) -> Comparison | None:
         sentence = f"Less than before: at most {(now.missed or now.met) / earlier.met:.2f} times."
     else:
         sentence = "No difference: the two intervals overlap."
+    if (now.settings.objectives, now.settings.weights) != (earlier.settings.objectives, earlier.settings.weights):
+        sentence += " Objectives or split were others, so this says little."
     return Comparison(earlier.started_at, earlier.met, earlier.missed, sentence)
 
 

@@ -8,7 +8,6 @@ import msgspec
 
 from loadgen.capacity.search import Step
 from loadgen.latency import Latency
-from loadgen.objectives import Outcome
 from loadgen.settings import Settings
 
 
@@ -44,7 +43,6 @@ class StepResult(msgspec.Struct):
     failure_ratio: float
     unsent: int
     lost: int | None
-    objectives: list[Outcome]
     generator_cpu: float
     generator_cores: float
     generator_limited: bool

@@ -11,6 +11,7 @@ from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.result import Capacity, Finding, StepResult, this_machine
 from loadgen.capacity.search import LEAST_RATE, OVERLOAD, Limits, Search, Step
 from loadgen.progress import say
+from loadgen.reconcile import Reconciliation
 from loadgen.report import Data
 from loadgen.settings import OPEN, RunDirectory, Settings
 from loadgen.verdict import SATURATED_CPU
@@ -20,6 +21,10 @@ MOST_CPU = 0.7  # of a worker's core, in advice on how many workers a rate needs
 OVERHEAD_S = 12.0  # of a step beside its load: the workers' start, the last answers, the reconciliation
 
 TryStep = Callable[[int, Step], StepResult]
+
+
+class StepFailed(Exception):
+    """A step could not be run to its end; the message says which, and where to look."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -36,42 +41,50 @@ class Plan(msgspec.Struct, frozen=True):
 def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity:
     """Searches until the answer is proven, or there is no more time, or the load generator is the limit."""
     limits, limit_s = plan.limits, plan.limit_s
-    started = time.time()
-    search, results, refusal = Search(limits), list[StepResult](), ""
+    started, overhead_s = time.time(), OVERHEAD_S
+    search, results, stopped = Search(limits), list[StepResult](), ""
     while step := search.next_step():
-        if _left(started, limit_s) < _proof_s(limits):
+        left_s = started + limit_s - time.time()
+        if left_s < _proof_s(limits, overhead_s):
             search.hurry()
             step = search.next_step()
-        if step is None or (results and _left(started, limit_s) < step.seconds):
+        if step is None or (results and left_s < step.seconds):
             break
-        result = _tried(len(results) + 1, step, try_step, results)
+        began = time.time()
+        try:
+            result = _tried(len(results) + 1, step, try_step, results)
+        except StepFailed as problem:
+            stopped = str(problem)
+            break
+        overhead_s = max(OVERHEAD_S, time.time() - began - WARM_UP_S - step.seconds)
         if result.generator_limited:
-            refusal = _too_few_workers(settings, result)
+            stopped = _too_few_workers(settings, result)
             break
         search.take(step, met=result.met)
-    if search.proven is None and not refusal:
-        refusal = _why_no_answer(search, results, limit_s)
+    refusal = "" if search.proven is not None else stopped or _why_no_answer(search, results, limit_s)
     above = [result.evidence for result in results if result.step.kind == OVERLOAD and not result.met]
     finding = what_gave_in(above[-1], plan.single_threaded) if above else None
     return Capacity(
-        answer=[refusal] if refusal else _answer(search, finding),
+        answer=[refusal] if refusal else _answer(search, stopped, finding),
         met=search.met if search.proven is None else search.proven,
         missed=search.missed,
         proven=search.proven is not None,
         refusal=refusal,
         finding=finding,
         steps=results,
-        settings=settings,
+        settings=msgspec.structs.replace(settings, arrivals=OPEN, warm_up_s=WARM_UP_S, abort=False),
         machine=this_machine(),
         started_at=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.time() - started, 1),
     )
 
 
-def _answer(search: Search, finding: Finding | None) -> list[str]:
-    above = f"; {search.missed:,g} a second did not" if search.missed else "; for higher rates there was no time"
-    found = f"{search.proven:,g} notes a second met the objectives, held and confirmed three times{above}."
-    return [found, *([f"What gave in first: {finding.sentence}"] if finding else [])]
+def _answer(search: Search, stopped: str, finding: Finding | None) -> list[str]:
+    """The answer, what ended the search early if something did, and what gave in."""
+    above = f"{search.missed:,g} a second did not" if search.missed else "higher rates were not looked at"
+    found = f"{search.proven:,g} notes a second met the objectives, held and confirmed three times; {above}."
+    gave_in = f"What gave in first: {finding.sentence}" if finding else ""
+    return [sentence for sentence in (found, stopped, gave_in) if sentence]
 
 
 def _why_no_answer(search: Search, results: Sequence[StepResult], limit_s: float) -> str:
@@ -90,6 +103,7 @@ def step_settings(settings: Settings, number: int, step: Step) -> Settings:
         rate=step.rate / settings.workers,
         arrivals=OPEN,
         warm_up_s=WARM_UP_S,
+        abort=False,  # what a rate does is wanted whole
         duration_s=float(WARM_UP_S + step.seconds),
     )
 
@@ -109,8 +123,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
         latency_ms=summary.latency_ms,
         failure_ratio=summary.failure_ratio,
         unsent=summary.unsent,
-        objectives=summary.objectives,
-        lost=found.mongodb.missing + found.mongodb.altered + found.redis.missing if found else None,
+        lost=_lost(found) if found else None,
         generator_cpu=busiest,
         generator_cores=round(generator.cpu * generator.workers, 3) if generator else 0.0,
         generator_limited=busiest > SATURATED_CPU,
@@ -127,14 +140,16 @@ def _tried(number: int, step: Step, try_step: TryStep, results: list[StepResult]
     return result
 
 
-def _left(started: float, limit_s: float) -> float:
-    return started + limit_s - time.time()
+def _lost(found: Reconciliation) -> int:
+    """Acknowledged notes that a database does not have as they were sent; one that both lack is one."""
+    mongodb, redis = found.mongodb, found.redis
+    return mongodb.missing + mongodb.altered + max(0, redis.missing - mongodb.missing)
 
 
-def _proof_s(limits: Limits) -> float:
+def _proof_s(limits: Limits, overhead_s: float) -> float:
     """How long it takes to prove an answer, and to see what gives in above it."""
     load = limits.hold_s + 3 * limits.step_s + limits.overload_s
-    return load + 5 * (WARM_UP_S + OVERHEAD_S)
+    return load + 5 * (WARM_UP_S + overhead_s)
 
 
 def _too_few_workers(settings: Settings, result: StepResult) -> str:

@@ -6,10 +6,9 @@ import pytest
 from loadgen.capacity.certificate import render, write_certificate
 from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.result import Capacity, Evidence, StepResult
-from loadgen.capacity.run import Plan, find_capacity, step_settings
+from loadgen.capacity.run import Plan, StepFailed, find_capacity, step_settings
 from loadgen.capacity.search import HOLD, OVERLOAD, Limits, Step
 from loadgen.latency import Latency
-from loadgen.objectives import Outcome
 from loadgen.settings import write_json
 from unit.loadgen.conftest import SETTINGS
 from unit.loadgen.fake_prometheus import FakePrometheus
@@ -39,7 +38,6 @@ def system(knee: float, generator: float = 1e9, evidence: Evidence = BUSY):
             failure_ratio=0.0,
             unsent=0,
             lost=0,
-            objectives=[Outcome(of="total", what="p99", at_most=500, measured=10, met=met)],
             generator_cpu=min(1.0, step.rate / generator),
             generator_cores=0.4,
             generator_limited=step.rate > 0.9 * generator,
@@ -73,6 +71,30 @@ def test_where_the_generator_is_the_limit_there_is_no_answer():
     assert found.answer == [found.refusal]
 
 
+def test_what_is_proven_stays_the_answer_whatever_ends_the_search_above_it():
+    def try_step(number: int, step: Step) -> StepResult:
+        result = system(1234)(number, step)
+        return msgspec.structs.replace(result, generator_limited=step.kind == OVERLOAD)
+
+    found = find_capacity(SETTINGS, PLAN, try_step)
+    assert found.proven
+    assert not found.refusal
+    assert found.met is not None
+    assert found.met <= 1234
+    assert found.answer[0].startswith(f"{found.met:,g} notes a second met the objectives")
+    assert found.answer[1].startswith("The load generator was the limit")
+
+
+def test_a_step_that_cannot_be_run_ends_the_search_with_a_page(tmp_path):
+    def fails(number: int, step: Step) -> StepResult:
+        raise StepFailed(f"Step {number} could not be run to its end.")
+
+    found = find_capacity(SETTINGS, PLAN, fails)
+    write_certificate(tmp_path, found)
+    assert found.answer == ["Step 1 could not be run to its end."]
+    assert "Step 1 could not be run" in (tmp_path / "certificate.html").read_text()
+
+
 def test_a_system_that_takes_nothing_has_no_answer():
     found = find_capacity(SETTINGS, PLAN, system(0.1))
     assert found.refusal == "Even 1 a second missed the objectives: p99 was 900 ms, the SLO is 500 ms."
@@ -89,7 +111,7 @@ def test_where_time_is_short_the_search_goes_over_to_the_proof():
     assert [result.step.kind for result in found.steps][:2] == ["doubling", HOLD]
     assert found.proven
     assert found.met == 100
-    assert found.answer[0].endswith("; for higher rates there was no time.")
+    assert found.answer[0].endswith("; higher rates were not looked at.")
 
 
 def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():

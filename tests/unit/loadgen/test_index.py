@@ -91,9 +91,9 @@ def test_nothing_is_said_to_be_asked_for_where_that_is_no_one_number(leave, tmp_
     assert "asked for" not in throughput.get("aria-label")
 
 
-def test_a_load_that_is_not_constant_and_open_is_named(leave, tmp_path):
-    leave("20261124T040000Z-100u", SUMMARY | {"shape": "spike", "arrivals": "closed"})
-    assert rows_of(page_of(tmp_path))[0].startswith("1 2026-11-24 04:00:00 spike, closed pass ")
+def test_a_load_that_is_not_constant_and_closed_is_named(leave, tmp_path):
+    leave("20261124T040000Z-100u", SUMMARY | {"shape": "spike", "arrivals": "open"})
+    assert rows_of(page_of(tmp_path))[0].startswith("1 2026-11-24 04:00:00 spike, open pass ")
 
 
 def test_lost_notes_and_a_run_that_failed_stand_out(leave, tmp_path):

@@ -81,6 +81,8 @@ CAPACITY: dict[str, Any] = {
     "capacity_hold": "60s",
     "capacity_precision": 0.05,
     "capacity_limit": "12m",
+    "pool": 1000,
+    "seed": 1,
     "objectives": OPTIONS["objectives"],
 }
 
@@ -94,6 +96,8 @@ CAPACITY: dict[str, Any] = {
         ("capacity_precision", 0),
         ("capacity_precision", 1.5),
         ("capacity_limit", "90s"),
+        ("pool", 0),
+        ("seed", "x"),
     ],
 )
 def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: str, value: object) -> None:
@@ -101,6 +105,12 @@ def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: st
     (said,) = load_test.capacity_refusals(CAPACITY | {name: value}, ["here"], ROUTES)
     assert said.startswith(f"{name} must be ")
     assert said.endswith(f", not '{value}'.")
+
+
+def test_a_search_asks_for_other_rates_than_a_throughput_would_allow() -> None:
+    wanted = [{"of": "total", "what": "throughput", "at_least": 195}]
+    (said,) = load_test.capacity_refusals(CAPACITY | {"objectives": wanted}, ["here"], ROUTES)
+    assert said.startswith("objectives must be without a throughput")
 
 
 def test_objectives_are_checked_with_the_load_that_is_asked_for() -> None:
