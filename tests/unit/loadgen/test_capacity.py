@@ -73,7 +73,7 @@ def test_where_the_generator_is_the_limit_there_is_no_answer():
 
 def test_what_is_proven_stays_the_answer_whatever_ends_the_search_above_it():
     def try_step(number: int, step: Step) -> StepResult:
-        result = system(1234)(number, step)
+        result: StepResult = system(1234)(number, step)
         return msgspec.structs.replace(result, generator_limited=step.kind == OVERLOAD)
 
     found = find_capacity(SETTINGS, PLAN, try_step)
