@@ -10,14 +10,15 @@ import msgspec
 from course.ids import id_of
 from loadgen.collector import Load
 from loadgen.ids import ID_BYTES, Sorter, write_ids
-from loadgen.keys import key_of
-from loadgen.settings import RunDirectory, Settings
+from loadgen.keys import key_of, poster_name, user_and_number
+from loadgen.settings import OPEN, RunDirectory, Settings
 from loadgen.stores import Documents
 
 UNKNOWN, LOST = "?unknown", "?lost"
 """Outcomes beside the routes that acknowledged: no 201 came; a worker was lost before it could tell."""
 
 BATCH = 1000
+POSTERS = 50  # who are looked for at a time
 MOST_ROWS = 10_000  # of one kind in a file of differences
 _READ_BYTES = 100_000 * ID_BYTES
 
@@ -82,7 +83,9 @@ class Attempted:
 
         The note before that may have been under way, and is no other one than was reported, where it was.
         """
-        run, attempts = self._settings.run, self._load.lost_attempts
+        run, attempts = self._settings.run, dict(self._load.lost_attempts)
+        if self._settings.arrivals == OPEN:
+            attempts |= dict.fromkeys(self._posters_since(documents, attempts), 0)
         yield [id_of(key_of(run, user, number - 1)) for user, number in attempts.items() if number]
         for user, number in attempts.items():
             for start in count(number, BATCH):
@@ -90,6 +93,22 @@ class Attempted:
                 if not found:
                     break
                 yield list(found)
+
+    def _posters_since(self, documents: Documents, known: Iterable[str]) -> Iterator[str]:
+        """Those who began to post after the last report, as they do where answers get slow, as long as there are any.
+
+        The first note of one of them may have failed: so some are looked for at a time.
+        """
+        highest: dict[str, int] = {}
+        for poster in known:
+            user, number = user_and_number(poster)
+            highest[user] = max(number, highest.get(user, 0))
+        for user, number in highest.items():
+            for start in count(number + 1, POSTERS):
+                names = [poster_name(user, at) for at in range(start, start + POSTERS)]
+                if not documents.present([id_of(key_of(self._settings.run, name, 0)) for name in names]):
+                    break
+                yield from names
 
     def _distinct(self, records: Iterable[bytes]) -> Iterator[bytes]:
         """Each id once, with the first of its outcomes: what was acknowledged comes first, what was lost last."""

@@ -17,7 +17,7 @@ from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
 from loadgen.client import Connection, note_request
-from loadgen.keys import user_name
+from loadgen.keys import poster_name, user_name
 from loadgen.pool import bodies, make_pool
 from loadgen.poster import Poster
 from loadgen.recorder import Recorder
@@ -124,7 +124,7 @@ class NotePoster(User):
         targets = parse_targets(self.host or "")
         first = (self.number + plan.worker + number) % len(targets)
         connections = [Connection(target) for target in [*targets[first:], *targets[:first]]]
-        name = f"{self.name}-{number}" if plan.open else self.name
+        name = poster_name(self.name, number) if plan.open else self.name
         poster = Poster(name, connections, plan.requests, plan.recorder, self._tell)
         self.posters.append(poster)
         return poster

@@ -126,7 +126,7 @@ async def load_test(directory: Path, system: System, databases: Databases, meanw
     finally:
         for process in (master, worker):
             if process.returncode is None:
-                process.kill()
+                process.terminate()  # and with it the stage that it is at
                 await process.wait()
     summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
     return summary

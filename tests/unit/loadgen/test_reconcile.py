@@ -4,6 +4,7 @@ import csv
 from argparse import Namespace
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import chain
 
 import bson
 import msgspec
@@ -245,6 +246,16 @@ def test_what_a_lost_worker_posted_after_its_last_report_is_no_duplicate(world):
     reported, later = world.ids("0-1", 0, 10), world.ids("0-1", 10, 1100)
     world.store(reported + later)
     found = world.reconcile(reported, attempts={"0-1": 10})
+    assert verdict(found.mongodb) == (10, 10, 0, 0)
+
+
+def test_who_began_to_post_after_a_lost_workers_last_report_is_known_as_well(world):
+    """With open arrivals, where each that waits for an answer has a name of its own."""
+    world.settings = msgspec.structs.replace(world.settings, arrivals="open")
+    write_json(world.directory.settings, world.settings)
+    reported, later = world.ids("0-1-0", 0, 10), [world.ids(f"0-1-{number}", 0, 2) for number in range(1, 60)]
+    world.store([*reported, *chain(*later)])
+    found = world.reconcile(reported, attempts={"0-1-0": 10})
     assert verdict(found.mongodb) == (10, 10, 0, 0)
 
 
