@@ -8,6 +8,7 @@ import msgspec
 
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
 from loadgen.capacity.result import Capacity, StepResult
+from loadgen.capacity.search import HOLD, Step
 from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_rates
 from loadgen.junit import Judged, junit_xml
 from loadgen.objectives import Outcome
@@ -37,14 +38,33 @@ def write_certificate(directory: Path, capacity: Capacity) -> None:
 
 def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
     """The certificate as one HTML page."""
+    held = _held(capacity)
     return template("certificate.html.j2").render(
         capacity=capacity,
+        held=held,
+        notes_per_cpu_s=_notes_per_cpu_s(held) if held else None,
         comparison=comparison,
         settings=capacity.settings,
         objectives=[f"{each.name} {each.limit_text}" for each in _objectives(capacity)],
         machine=capacity.machine,
         charts=_charts(capacity),
     )
+
+
+def _held(capacity: Capacity) -> StepResult | None:
+    """The step that held the answer; None where there is none."""
+    steps = [
+        each for each in capacity.steps if each.met and each.step == Step(HOLD, capacity.met or 0, each.step.seconds)
+    ]
+    return steps[-1] if steps else None
+
+
+def _notes_per_cpu_s(held: StepResult) -> float | None:
+    """Notes by the seconds of CPU time that all hosts used for them, load generators on them included."""
+    used, cores = held.evidence.host_cpu, held.evidence.host_cores
+    if not used or used.keys() != cores.keys():
+        return None
+    return held.rps / sum(part * cores[host] for host, part in used.items())
 
 
 def _objectives(capacity: Capacity) -> list[Outcome]:

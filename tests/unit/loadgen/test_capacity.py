@@ -161,6 +161,7 @@ def test_the_certificate_is_written_whole(tmp_path):
     page = (tmp_path / "certificate.html").read_text()
     assert found.answer[0] in page
     assert page.count("<tr>") > len(found.steps)
+    assert "<dt>Per second of CPU</dt>" in page
     assert "<script" not in page
 
 
