@@ -143,7 +143,8 @@ def eventually(what: str, check: Callable[[], bool], seconds: float) -> float:
 
 def processes(container: str) -> list[int]:
     """The process ids of a container, as the machine counts them."""
-    return [int(line) for line in podman("top", container, "hpid").splitlines()[1:]]
+    # One that has ended meanwhile is shown as a question mark.
+    return [int(line) for line in podman("top", container, "hpid").splitlines()[1:] if line.strip().isdigit()]
 
 
 def running(container: str) -> bool:

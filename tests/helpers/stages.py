@@ -1,9 +1,9 @@
 """The stages of bin/test: runs them, says what it runs and skips and why, and ends with counts.
 
 What needs the system on this machine runs in order, from the machine as it was found to where it is so again. What
-needs none runs beside it, one stage after another: playbooks while images are built, since later they would see the
-system's pods come; unit, which mostly waits; and in the end lint, which has the lowest priority, since the others
-measure time. What needs of the system nothing but its images runs beside the tests of the services.
+needs none runs beside it, one stage after another: unit, which mostly waits, then playbooks while images are built, and
+in the end lint, which has the lowest priority, since the others measure time. What needs of the system nothing but its
+images runs beside the tests of the services.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ABOUT = {
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
-BESIDE = ("playbooks", "unit", "lint")
+BESIDE = ("unit", "playbooks", "lint")
 # Two workers share the tests of a stage, a file at a time: what a file's tests have in common is made once, and those
 # that drive a load all listen on one port. In the order of their names, so that the long ones do not come last.
 SHARED = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
