@@ -8,7 +8,7 @@ import msgspec
 
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
 from loadgen.capacity.result import Capacity, StepResult
-from loadgen.capacity.search import HOLD, Step
+from loadgen.capacity.search import HOLD
 from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_rates
 from loadgen.junit import Judged, junit_xml
 from loadgen.objectives import Outcome
@@ -53,9 +53,7 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
 
 def _held(capacity: Capacity) -> StepResult | None:
     """The step that held the answer; None where there is none."""
-    steps = [
-        each for each in capacity.steps if each.met and each.step == Step(HOLD, capacity.met or 0, each.step.seconds)
-    ]
+    steps = [each for each in capacity.steps if each.met and each.step.kind == HOLD and each.step.rate == capacity.met]
     return steps[-1] if steps else None
 
 

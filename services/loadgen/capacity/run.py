@@ -9,7 +9,7 @@ import msgspec
 
 from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.result import Capacity, Finding, StepResult, this_machine
-from loadgen.capacity.search import LEAST_RATE, OVERLOAD, Limits, Search, Step
+from loadgen.capacity.search import CONFIRMATIONS, LEAST_RATE, OVERLOAD, Limits, Search, Step
 from loadgen.progress import say
 from loadgen.reconcile import Reconciliation
 from loadgen.report import Data
@@ -72,7 +72,7 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
         refusal=refusal,
         finding=finding,
         steps=results,
-        settings=msgspec.structs.replace(settings, arrivals=OPEN, warm_up_s=WARM_UP_S, abort=False),
+        settings=_of_every_step(settings),
         machine=this_machine(),
         started_at=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.time() - started, 1),
@@ -96,16 +96,18 @@ def _why_no_answer(search: Search, results: Sequence[StepResult], limit_s: float
 def step_settings(settings: Settings, number: int, step: Step) -> Settings:
     """The load test of one step: a user for each worker, whose notes come at random times."""
     return msgspec.structs.replace(
-        settings,
+        _of_every_step(settings),
         run=f"{settings.run}-{number}",
         users=settings.workers,
         spawn_rate=float(settings.workers),
         rate=step.rate / settings.workers,
-        arrivals=OPEN,
-        warm_up_s=WARM_UP_S,
-        abort=False,  # what a rate does is wanted whole
         duration_s=float(WARM_UP_S + step.seconds),
     )
+
+
+def _of_every_step(settings: Settings) -> Settings:
+    """What all load tests of a search have in common; none ends early, for what a rate does is wanted whole."""
+    return msgspec.structs.replace(settings, arrivals=OPEN, warm_up_s=WARM_UP_S, abort=False)
 
 
 def result_of(step: Step, directory: RunDirectory) -> StepResult:
@@ -148,8 +150,8 @@ def _lost(found: Reconciliation) -> int:
 
 def _proof_s(limits: Limits, overhead_s: float) -> float:
     """How long it takes to prove an answer, and to see what gives in above it."""
-    load = limits.hold_s + 3 * limits.step_s + limits.overload_s
-    return load + 5 * (WARM_UP_S + overhead_s)
+    load = limits.hold_s + CONFIRMATIONS * limits.step_s + limits.overload_s
+    return load + (CONFIRMATIONS + 2) * (WARM_UP_S + overhead_s)
 
 
 def _too_few_workers(settings: Settings, result: StepResult) -> str:

@@ -81,8 +81,6 @@ class Search:
             self._missed.add(step.rate)
             if step.kind == OVERLOAD:
                 self._overloaded = step.rate
-            if step.rate == self.proven:
-                self.proven = None
             return
         self._met.add(step.rate)
         # What a lower rate missed was bad luck.
@@ -97,7 +95,7 @@ class Search:
         self._hurried = self.met is not None
 
     def _prove(self) -> None:
-        if self.met is not None and self.met != self.proven and not self._to_prove:
+        if self.met is not None and self.met != self.proven:
             confirmations = [Step(CONFIRMATION, self.met, self._limits.step_s)] * CONFIRMATIONS
             self._to_prove = [Step(HOLD, self.met, self._limits.hold_s), *confirmations]
 

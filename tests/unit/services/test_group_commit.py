@@ -82,6 +82,18 @@ def paced(database: Database, *, in_flight: int = 1, spacing_s: float = 60) -> G
     return GroupCommit(database.write, database.probe, limits, WriteMetrics())
 
 
+async def one_written_and_one_waiting(
+    commit: GroupCommit[int], database: Database
+) -> list[asyncio.Task[Failure | None]]:
+    """Stores 1, whose write is held, and 2 beside it, which waits."""
+    database.held.clear()
+    tasks = []
+    for item in (1, 2):
+        tasks.append(asyncio.create_task(commit.store(item)))
+        await asyncio.sleep(0.01)
+    return tasks
+
+
 async def test_those_who_wait_for_their_answer_before_the_next_are_written_at_once(database: Database) -> None:
     commit = paced(database)
     async with asyncio.timeout(5):
@@ -95,12 +107,8 @@ async def test_a_small_write_keeps_its_distance_and_takes_all_who_came_meanwhile
     database: Database, in_flight: int
 ) -> None:
     commit = paced(database, in_flight=in_flight, spacing_s=1.0)
-    database.held.clear()
     started = perf_counter()
-    first = asyncio.create_task(commit.store(1))
-    await asyncio.sleep(0.01)
-    second = asyncio.create_task(commit.store(2))
-    await asyncio.sleep(0.01)
+    first, second = await one_written_and_one_waiting(commit, database)
     database.held.set()
     assert await first is None
     assert database.batches == [[1]]
@@ -126,11 +134,7 @@ async def test_a_write_that_is_worth_it_keeps_no_distance(database: Database) ->
 
 async def test_closing_writes_at_once_what_keeps_its_distance(database: Database) -> None:
     commit = paced(database)
-    database.held.clear()
-    tasks = [asyncio.create_task(commit.store(1))]
-    await asyncio.sleep(0.01)
-    tasks.append(asyncio.create_task(commit.store(2)))
-    await asyncio.sleep(0.01)
+    tasks = await one_written_and_one_waiting(commit, database)
     database.held.set()
     await tasks[0]
     async with asyncio.timeout(5):
@@ -140,11 +144,7 @@ async def test_closing_writes_at_once_what_keeps_its_distance(database: Database
 
 async def test_closing_during_a_write_does_not_leave_the_next_behind(database: Database) -> None:
     commit = paced(database)
-    database.held.clear()
-    tasks = [asyncio.create_task(commit.store(1))]
-    await asyncio.sleep(0.01)
-    tasks.append(asyncio.create_task(commit.store(2)))
-    await asyncio.sleep(0.01)
+    tasks = await one_written_and_one_waiting(commit, database)
     closing = asyncio.create_task(commit.close())
     await asyncio.sleep(0.01)
     database.held.set()
