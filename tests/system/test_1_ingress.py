@@ -20,6 +20,7 @@ from helpers.manifests import render
 
 HEAD = b"POST /course HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+NETWORK = "courseload"
 SLOW_S = 15  # `timeout http-request` of the ingress
 
 
@@ -128,6 +129,26 @@ def test_a_route_that_is_gone_costs_no_request() -> None:
     assert {(answer.status, answer.route) for answer in answers} == {(201, "direct")}
     with notes() as collection:
         assert collection.count_documents({"curso": course}) >= len(answers)
+
+
+def test_a_route_that_has_not_been_checked_gets_no_request() -> None:
+    """As after a reboot: the relay is there after the ingress and before the ledger."""
+    pod = podman("pod", "inspect", "--format={{.InfraContainerID}}", "relay")
+    podman("network", "disconnect", NETWORK, pod)
+    podman("stop", "--time=5", "ledger-ledger")
+    podman("stop", "--time=5", "ingress-ingress")
+    podman("start", "ingress-ingress")
+    try:
+        until(all_by("direct"))
+        podman("network", "connect", "--alias=relay", NETWORK, pod)
+        until_s = time.monotonic() + 4
+        answers = [post(NOTE)]
+        while time.monotonic() < until_s:
+            answers.append(post(NOTE))
+    finally:
+        podman("start", "ledger-ledger")
+        courseload.wait_until_it_serves(30)
+    assert {(answer.status, answer.route) for answer in answers} == {(201, "direct")}
 
 
 @pytest.mark.parametrize("mesh", ["none", "linkerd"])
