@@ -59,4 +59,5 @@ class FilterModule:
             "templates_of": workloads.templates_of,
             "pod_names": pod_names.pod_names,
             "manifest_names": pod_names.manifest_names,
+            "differs_only_in_configuration": podman.differs_only_in_configuration,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ POST = (
     "curl -s -o /dev/null -w '%{http_code}' http://localhost:8080/course -H 'Content-Type: application/json' "
     """-d '{"curso":"SO1","facultad":"ingenieria","carrera":"sistemas","region":"NORTE"}'"""
 )
+ROUTES = f"for note in $(seq 40); do {POST.replace('-o /dev/null', '-D -')}; done | sed -n 's/^X-Route: //ip'"
+CONTAINER = "podman inspect --format '{{.Id}} {{.State.StartedAt}}' ingress-ingress"
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,29 @@ def test_systemd_keeps_every_pod(site: Play, single: Host) -> None:
     assert {unit.removeprefix("courseload-").removesuffix(".service") for unit in units} >= {
         *("mongodb", "redis", "ledger", "relay", "direct", "ingress")
     }
+
+
+def test_a_change_of_weights_costs_no_request(site: Play, single: Host, built: Release, bundle: Path) -> None:
+    """The ingress reloads its configuration: its pod stays, and so do the connections of those who use it."""
+    site_again = partial(playbook, "site.yml", release=built, inventory=INVENTORY, bundle_dir=str(bundle))
+    container = run(single, CONTAINER)
+    with load_test(
+        built, inventory=INVENTORY, users=20, duration="60s", slo_p99_ms=10_000, bundle_dir=str(bundle)
+    ) as test:
+        changed = site_again(routes={"relay": 75, "direct": 25})
+        test.assert_under_way()
+        summary = test.summary()
+    assert changed.ok, changed.output[-4000:]
+    assert summary["failures"] == 0
+    assert_nothing_lost(summary)
+    assert 27 <= run(single, ROUTES).split().count("relay") <= 33
+    back = site_again()
+    assert back.changes == [
+        "Write the pod ingress",
+        "Write the configuration of ingress",
+        "Reload the configuration of ingress",
+    ]
+    assert run(single, CONTAINER) == container
 
 
 def test_a_search_for_the_capacity_leaves_what_it_found_and_nothing_else(

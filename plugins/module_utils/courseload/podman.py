@@ -89,6 +89,15 @@ def documents(name: str, files: Files, podman: Podman) -> list[Manifest]:
     return [pod, *maps]
 
 
+def differs_only_in_configuration(before: Sequence[Manifest], after: Sequence[Manifest]) -> bool:
+    """Whether two versions of `documents` are the same but for what is in the files of their ConfigMaps."""
+
+    def outline(found: Sequence[Manifest]) -> list[Manifest]:
+        return [document | {"data": sorted(document.get("data", {}))} for document in found]
+
+    return before != after and outline(before) == outline(after)
+
+
 def as_text(found: Sequence[Manifest]) -> str:
     """Documents as YAML for people: in the order in which they were made, and files as they are."""
     # Whatever Ansible has made of texts and lists is plain afterwards.

@@ -145,6 +145,21 @@ def test_a_file_stands_in_the_yaml_as_it_is() -> None:
     assert "  door.yml: |\n    open: true\n" in text
 
 
+def test_only_the_contents_of_its_files_can_be_told_to_a_pod_that_runs() -> None:
+    differs = filters["differs_only_in_configuration"]
+    door = pods("door", WORKLOADS["door"])
+    (role,) = RENDERED
+    other = pods("door", WORKLOADS["door"], {role: dict.fromkeys(RENDERED[role], "open: false")})
+    assert differs(door, other)
+    assert not differs(door, door)
+    assert not differs(door, pods("door", WORKLOADS["door"] | {"command": ["other"]}))
+    more = [
+        document | {"data": document["data"] | {"more": ""}} if "data" in document else document for document in door
+    ]
+    assert not differs(door, more)
+    assert not differs([], door)
+
+
 def test_each_container_has_its_own_ports_and_all_share_credentials_data_and_scratch() -> None:
     (pod,) = pods("store", WORKLOADS["store"])
     own, exporter = pod["spec"]["containers"]
