@@ -45,6 +45,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _alike(summary: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     """Whether a run had the load that is asked for; what it does not tell of is what it was before it could be set."""
     asked = (number(options["users"]), number(options["rate"]), name_of(options["shape"]), options["arrivals"])
-    had = (*map(summary.get, ("users", "rate")), summary.get("shape", "constant"), summary.get("arrivals", "open"))
+    had = (*map(summary.get, ("users", "rate")), summary.get("shape", "constant"), summary.get("arrivals", "closed"))
     asked_s, had_s = seconds(options["duration"]), number(summary.get("duration_s"))
     return asked == had and had_s is not None and abs(had_s - asked_s) <= _SAME_DURATION * asked_s

@@ -16,7 +16,7 @@ OPTIONS: dict[str, Any] = {
     "rate": 2,
     "duration": "60s",
     "shape": "constant",
-    "arrivals": "open",
+    "arrivals": "closed",
     "baseline": "",
 }
 SUMMARY = {
@@ -24,7 +24,7 @@ SUMMARY = {
     "users": 100,
     "rate": 2.0,
     "shape": "constant",
-    "arrivals": "open",
+    "arrivals": "closed",
     "duration_s": 60.1,
 }
 
@@ -54,7 +54,7 @@ def test_the_runs_of_the_same_load_are_the_baseline_in_their_order(leave: Callab
         {"users": 200},
         {"rate": 0},
         {"shape": "spike"},
-        {"arrivals": "closed"},
+        {"arrivals": "open"},
         {"duration_s": 30.0},
         {"duration_s": None},
     ],
