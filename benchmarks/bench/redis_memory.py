@@ -7,15 +7,12 @@ Every answer must be 201, the counters exact, the documents as many, and Redis u
 import argparse
 import asyncio
 import itertools
-import json
 import os
-import socket
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -26,17 +23,14 @@ from course.note import FIELDS
 from course.stored import BATCHES, COLLECTION, COUNT, OTHER
 
 from .product import MONGODB_DATABASE, REDIS_DATABASE, with_database
+from .sending import AT_ONCE, Chunk, as_body, request, send, start
 
-SERVICES = Path(__file__).parents[2] / "services"
 LIMIT_MB = 100
 POOL = 1000
-AT_ONCE = 25  # requests a connection sends ahead of their answers
 SAMPLE_S = 2.0
-_numbers = itertools.count()
 TOLD_EVERY_S = 30.0
 
 Body = dict[str, str]
-Request = tuple[bytes, bytes]
 
 
 @dataclass
@@ -46,13 +40,7 @@ class Load:
     answered: Counter[str] = field(default_factory=Counter)
     texts: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in FIELDS})
     peak: int = 0
-
-
-def request(body: Body) -> Request:
-    """A request as what comes before its Idempotency-Key and after it."""
-    data = json.dumps(body).encode()
-    head = f"POST /course HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
-    return head.encode() + b"Idempotency-Key: ", b"\r\n\r\n" + data
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
 
 def ordinary(random: Random) -> Body:
@@ -66,44 +54,27 @@ def random_texts(random: Random) -> Body:
     return {name: f"{random.getrandbits(128):032x}" for name in FIELDS}
 
 
-Chunk = tuple[list[Request], list[Body]]
-
-
-def pooled(random: Random, notes: int) -> Iterator[Chunk]:
+def pooled(random: Random, notes: int, load: Load) -> Iterator[Chunk]:
     """So many notes of a pool, some at a time."""
     bodies = [ordinary(random) for _ in range(POOL)]
-    chunks = [bodies[start : start + AT_ONCE] for start in range(0, POOL, AT_ONCE)]
-    ready = [([request(body) for body in chunk], chunk) for chunk in chunks]
-    for number in range(notes // AT_ONCE):
-        yield ready[number % len(ready)]
+    for first in range(0, notes // AT_ONCE * AT_ONCE, AT_ONCE):
+        yield chunk([bodies[(first + number) % POOL] for number in range(AT_ONCE)], load)
 
 
-def unique(random: Random, notes: int) -> Iterator[Chunk]:
+def unique(random: Random, notes: int, load: Load) -> Iterator[Chunk]:
     """So many notes of random texts, some at a time."""
     for _ in range(notes // AT_ONCE):
-        bodies = [random_texts(random) for _ in range(AT_ONCE)]
-        yield [request(body) for body in bodies], bodies
+        yield chunk([random_texts(random) for _ in range(AT_ONCE)], load)
 
 
-async def client(port: int, chunks: Iterator[Chunk], load: Load) -> None:
-    """One connection: takes what is next, until nothing is left. What is not acknowledged is sent again."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for requests, bodies in chunks:
-        waiting = [before + b"%x-%x" % (id(writer), next(_numbers)) + after for before, after in requests]
-        while waiting:
-            writer.write(b"".join(waiting))
-            again = []
-            for sent in waiting:
-                head = await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
-                load.answered[status := head[9:12].decode()] += 1
-                if status != "201":
-                    again.append(sent)
-            if waiting := again:
-                await asyncio.sleep(1)
+def chunk(bodies: list[Body], load: Load) -> Chunk:
+    """Requests with these notes, which are counted once they are acknowledged."""
+
+    def count() -> None:
         for name in FIELDS:
             load.texts[name].update([body[name] for body in bodies])
-    writer.close()
+
+    return [request(as_body(body), b"memory-%d" % next(load.numbers)) for body in bodies], count
 
 
 async def watch(cache: redis.Redis, load: Load, notes: int) -> None:
@@ -118,29 +89,6 @@ async def watch(cache: redis.Redis, load: Load, notes: int) -> None:
             rate = done / (told - started)
             print(f"{done:,} of {notes:,}, {rate:,.0f}/s, Redis {memory['used_memory'] / 1e6:.1f} MB", file=sys.stderr)
         await asyncio.sleep(SAMPLE_S)
-
-
-async def send(port: int, connections: int, chunks: Iterator[Chunk], load: Load) -> float:
-    """Sends all of it; returns how many seconds that took."""
-    started = time.monotonic()
-    await asyncio.gather(*(client(port, chunks, load) for _ in range(connections)))
-    return time.monotonic() - started
-
-
-async def start(environment: dict[str, str], port: int) -> asyncio.subprocess.Process:
-    """Direct as a process that listens."""
-    environment = {**os.environ, **environment, "REST_SERVER_HOST": "127.0.0.1", "REST_SERVER_PORT": str(port)}
-    environment["PYTHONPATH"] = str(SERVICES)
-    direct = await asyncio.create_subprocess_exec(sys.executable, "-m", "direct", env=environment)
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.2)
-                continue
-            writer.close()
-            return direct
 
 
 def differences(cache: redis.Redis, load: Load, stored: int) -> list[str]:
@@ -169,14 +117,12 @@ async def run(options: argparse.Namespace, mongodb: str, cache_url: str) -> list
     cache = redis.Redis.from_url(cache_url, decode_responses=True)
     documents.drop_database(MONGODB_DATABASE)
     cache.flushdb()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    direct = await start({"MONGODB_URI": mongodb, "REDIS_URL": cache_url}, port)
+    direct, port = await start({"MONGODB_URI": mongodb, "REDIS_URL": cache_url})
     load, random = Load(), Random(options.seed)  # noqa: S311 (notes, not secrets)
     watching = asyncio.create_task(watch(cache, load, options.notes + options.random))
     try:
         for what, make, notes in (("notes", pooled, options.notes), ("random", unique, options.random)):
-            seconds = await send(port, options.connections, make(random, notes), load)
+            seconds = await send(port, options.connections, make(random, notes, load), load.answered)
             used = cache.info("memory")["used_memory"]
             print(f"{what}: {notes:,} in {seconds:.0f} s, {notes / seconds:,.0f}/s; Redis {used / 1e6:.1f} MB")
         found = differences(cache, load, documents[MONGODB_DATABASE][COLLECTION].count_documents({}))
