@@ -71,6 +71,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     # Workloads, and their credentials as Secrets.
     "credentials_of": workloads.credentials_of,
     "cpu_cores": workloads.cpu_cores,
+    "most_pods": workloads.most_pods,
     "unpacked_at": workloads.unpacked_at,
     "port_forwards": workloads.port_forwards,
     "published_ports": workloads.published_ports,

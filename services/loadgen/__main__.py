@@ -89,6 +89,7 @@ def _await_follower(directory: RunDirectory) -> None:
 def capacity(options: argparse.Namespace) -> None:
     """Searches for the highest rate that meets the objectives, with a load test for each step."""
     from loadgen.capacity.certificate import write_certificate
+    from loadgen.capacity.growth import System
     from loadgen.capacity.result import StepResult
     from loadgen.capacity.run import Plan, StepFailed, find_capacity, result_of, step_settings
     from loadgen.capacity.search import Limits, Step
@@ -109,7 +110,8 @@ def capacity(options: argparse.Namespace) -> None:
             ids.unlink()
         return result_of(step, directory)
 
-    write_certificate(root, find_capacity(settings, Plan(limits, options.limit_s, options.single_threaded), try_step))
+    plan = Plan(limits, options.limit_s, msgspec.convert(options.system, System))
+    write_certificate(root, find_capacity(settings, plan, try_step))
 
 
 def baseline(options: argparse.Namespace) -> None:
@@ -257,7 +259,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     add("--hold", dest="hold_s", type=int, required=True, help="seconds for which the answer is held")
     add("--precision", type=float, required=True, help="by how much, of 1, what was missed may be above the answer")
     add("--limit", dest="limit_s", type=float, required=True, help="seconds that the search may take")
-    add("--single-threaded", type=_names, default=(), metavar="NAME,...", help="workloads whose replicas use one core")
+    add("--system", type=json.loads, required=True, help='JSON: {"pods": {"relay": 3}, "single_threaded": ["relay"]}')
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

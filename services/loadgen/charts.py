@@ -24,11 +24,12 @@ Points = Sequence[tuple[float, float | None]]
 
 
 class Line(NamedTuple):
-    """One line of a chart; `style` is a class of the page's style sheet."""
+    """One line of a chart, or its points only; `style` is a class of the page's style sheet."""
 
     name: str
     style: str
     points: Points
+    dots: bool = False
 
 
 class Drawn(NamedTuple):
@@ -151,6 +152,12 @@ def latency_over_rates(title: str, unit: str, lines: Sequence[Line], limits: Seq
     )
 
 
+def over_concurrency(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Lines over how many requests are under way at a time, from 0 up."""
+    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
+    return _draw(Chart(title, "requests at a time", unit, lines, [], _rates(lines), vertical))
+
+
 def distribution(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
     """Latencies over percentiles: how slow the slowest part of the requests was."""
     return _draw(Chart(title, "percentile", unit, lines, limits, TailAxis(), LogAxis(_values(lines, limits))))
@@ -236,8 +243,11 @@ def _captions(chart: Chart) -> tuple[list[Markup], float]:
         text = x + LEGEND_LINE + 5
         if x > LEGEND_LEFT and text + CHARACTER * len(line.name) > room:
             x, y, text = LEGEND_LEFT, y + LEGEND_ROW, LEGEND_LEFT + LEGEND_LINE + 5
-        places = (x, x + LEGEND_LINE, y - 4, y - 4)
-        drawn.append(Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(line.style, *places))
+        if line.dots:
+            drawn.append(_dot(line, x + LEGEND_LINE / 2, y - 4))
+        else:
+            places = (x, x + LEGEND_LINE, y - 4, y - 4)
+            drawn.append(Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(line.style, *places))
         drawn.append(Markup('<text x="{}" y="{}">{}</text>').format(text, y, line.name))
         x = text + CHARACTER * len(line.name) + LEGEND_GAP
     return drawn, y + 8
@@ -248,12 +258,16 @@ def _path(line: Line, horizontal: Axis | TailAxis, vertical: Axis | LogAxis, abo
     drawn = []
     for gap, piece in groupby(line.points, key=lambda point: point[1] is None):
         places = [(_x(horizontal.place(x)), _y(vertical.place(y)) - above) for x, y in piece if y is not None]
-        if len(places) == 1:
-            drawn.append(Markup('<circle class="{} dot" cx="{}" cy="{}" r="2.5"/>').format(line.style, *places[0]))
+        if len(places) == 1 or line.dots:
+            drawn += [_dot(line, *place) for place in places]
         elif not gap:
             path = " ".join(f"{x:g},{y:g}" for x, y in places)
             drawn.append(Markup('<polyline class="{}" points="{}"/>').format(line.style, path))
     return Markup("").join(drawn)
+
+
+def _dot(line: Line, x: float, y: float) -> Markup:
+    return Markup('<circle class="{} dot" cx="{}" cy="{}" r="2.5"/>').format(line.style, x, y)
 
 
 def _limit(limit: Limit, vertical: Axis | LogAxis, left: bool) -> Markup:

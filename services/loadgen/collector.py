@@ -7,7 +7,7 @@ from typing import BinaryIO
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from loadgen.latency import Latency, at_percentiles, decode, distribution, latency_of, merged, new_histogram
+from loadgen.latency import Latency, at_percentiles, decode, distribution, latency_of, mean_of, merged, new_histogram
 from loadgen.recorder import WorkerReport
 from loadgen.settings import RunDirectory, Settings
 
@@ -62,6 +62,7 @@ class LatencyDetail(msgspec.Struct):
     latency_ms: Latency
     distribution: list[tuple[float, float]]
     asked_ms: dict[float, float] = {}
+    mean_ms: float = 0.0
 
 
 class Load(msgspec.Struct):
@@ -331,4 +332,5 @@ def _detail(histogram: HdrHistogram, asked: Iterable[float]) -> LatencyDetail:
         latency_ms=latency_of(histogram),
         distribution=distribution(histogram),
         asked_ms=at_percentiles(histogram, asked),
+        mean_ms=mean_of(histogram),
     )

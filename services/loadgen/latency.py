@@ -44,6 +44,12 @@ def latency_of(histogram: HdrHistogram) -> Latency:
     return Latency(_ms(at[50]), _ms(at[95]), _ms(at[99]), _ms(histogram.get_max_value()))
 
 
+def mean_of(histogram: HdrHistogram) -> float:
+    """The mean in milliseconds, to three significant digits as all that is counted; 0 when nothing was."""
+    total = histogram.get_total_count()
+    return round(sum(1000 * seconds * count for seconds, count in recorded(histogram)) / total, 3) if total else 0.0
+
+
 def at_percentiles(histogram: HdrHistogram, percentiles: Iterable[float]) -> dict[float, float]:
     """Milliseconds by percentile (0 to 100); nothing when nothing was counted."""
     if not histogram.get_total_count():

@@ -5,7 +5,7 @@ import re
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from loadgen.charts import number
-from loadgen.words import percent, share
+from loadgen.words import percent, share, significant
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&~])")
 
@@ -23,6 +23,7 @@ def template(name: str) -> Template:
         "number": number,
         "ms": milliseconds,
         "percent": percent,
+        "short": significant,
         "share": lambda ratio: share(ratio, 1),
         "markdown": markdown,
     }

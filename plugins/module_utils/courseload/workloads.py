@@ -47,6 +47,14 @@ def collectors(workloads: Described) -> list[str]:
     return [name for name, spec in workloads.items() if spec.get("scrapes")]
 
 
+def most_pods(workloads: Described) -> dict[str, int]:
+    """How many pods of each there may be at most, in a cluster."""
+    return {
+        name: int(spec["scale"]["max"] if "scale" in spec else spec.get("replicas", 1))
+        for name, spec in workloads.items()
+    }
+
+
 def cpu_cores(quantity: str | float) -> float:
     """A quantity of CPU, as Kubernetes writes it: 250m is a quarter of a core."""
     text = str(quantity)

@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
-from loadgen.capacity.result import Capacity, StepResult
-from loadgen.capacity.search import HOLD
-from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_rates
+from loadgen.capacity.result import Capacity, Scalability, StepResult, held_step
+from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_concurrency, over_rates
 from loadgen.junit import Judged, junit_xml
 from loadgen.objectives import Outcome
 from loadgen.pages import template
@@ -17,7 +16,7 @@ from loadgen.progress import say
 from loadgen.settings import write_csv, write_json
 from loadgen.verdict import Judgement
 
-_COLUMNS = ("step", "kind", "rate", "seconds", "met", "rps", "p50_ms", "p99_ms", "failure_ratio", "lost")
+_COLUMNS = ("step", "kind", "rate", "seconds", "met", "rps", "mean_ms", "p50_ms", "p99_ms", "failure_ratio", "lost")
 
 
 def write_certificate(directory: Path, capacity: Capacity) -> None:
@@ -38,7 +37,7 @@ def write_certificate(directory: Path, capacity: Capacity) -> None:
 
 def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
     """The certificate as one HTML page."""
-    held = _held(capacity)
+    held = held_step(capacity.steps, capacity.met)
     return template("certificate.html.j2").render(
         capacity=capacity,
         held=held,
@@ -48,13 +47,8 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
         objectives=[f"{each.name} {each.limit_text}" for each in _objectives(capacity)],
         machine=capacity.machine,
         charts=_charts(capacity),
+        law_chart=_law_chart(capacity.scalability),
     )
-
-
-def _held(capacity: Capacity) -> StepResult | None:
-    """The step that held the answer; None where there is none."""
-    steps = [each for each in capacity.steps if each.met and each.step.kind == HOLD and each.step.rate == capacity.met]
-    return steps[-1] if steps else None
 
 
 def _notes_per_cpu_s(held: StepResult) -> float | None:
@@ -87,7 +81,7 @@ def _row(number_: int, result: StepResult) -> tuple[object, ...]:
     step, latency = result.step, result.latency_ms
     lost = "" if result.lost is None else result.lost
     rates = (number_, step.kind, step.rate, step.seconds, result.met, result.rps)
-    return (*rates, latency.p50, latency.p99, result.failure_ratio, lost)
+    return (*rates, result.mean_ms, latency.p50, latency.p99, result.failure_ratio, lost)
 
 
 def _charts(capacity: Capacity) -> list[Drawn]:
@@ -116,6 +110,30 @@ def _charts(capacity: Capacity) -> list[Drawn]:
             latency_over_rates("Latency against rate", "ms", latency, limits),
         ),
     ]
+
+
+def _law_chart(found: Scalability) -> Drawn | None:
+    """The law beside the steps that it was fitted to; None where there is none."""
+    if found.measured_to is None:
+        return None
+    measured = [each for each in found.curve if each.concurrency <= found.measured_to]
+    beyond = [each for each in found.curve if each.concurrency >= found.measured_to]
+    bounds: list[tuple[float, float | None]] = [
+        *((each.concurrency, each.rps.low) for each in found.curve),
+        (found.measured_to, None),
+        *((each.concurrency, each.rps.high) for each in found.curve),
+    ]
+    lines = [
+        Line("steps", STYLES[4], [(each.concurrency, each.rps) for each in found.points], dots=True),
+        Line("law", STYLES[0], [(each.concurrency, each.rps.value) for each in measured]),
+        Line("extrapolated", STYLES[1], [(each.concurrency, each.rps.value) for each in beyond]),
+        Line("95 %", STYLES[2], bounds),
+    ]
+    return Drawn(
+        "Throughput by the law",
+        "Against the requests under way at a time: answers a second, times the mean latency (Little's law).",
+        over_concurrency("Throughput against concurrency", "requests/s", [line for line in lines if line.points]),
+    )
 
 
 def _points(steps: list[StepResult], figure: Callable[[StepResult], float]) -> list[tuple[float, float | None]]:

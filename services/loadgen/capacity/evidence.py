@@ -57,7 +57,7 @@ def _of_hosts(evidence: Evidence) -> Finding | None:
         # Everything runs on it, also what tells no CPU time of its own.
         rest = used * evidence.host_cores[host] - sum(evidence.cpu_cores.values())
         who += f", all else (databases, load generator, kernel) {max(0.0, rest):.2f}"
-    return Finding("CPU of a host", f"{host} had no CPU left: {used:.0%} was in use. Cores used: {who}.")
+    return Finding("CPU of a host", f"{host} had no CPU left: {used:.0%} was in use. Cores used: {who}.", of_cpu=True)
 
 
 def _of_workloads(evidence: Evidence, single_threaded: Collection[str]) -> Finding | None:
@@ -72,6 +72,7 @@ def _of_workloads(evidence: Evidence, single_threaded: Collection[str]) -> Findi
     return Finding(
         f"CPU of {name}",
         f"{name} used {cores:.2f} of the one core that each of its replicas can use; it had {evidence.replicas[name]}.",
+        of_cpu=True,
     )
 
 
@@ -83,4 +84,5 @@ def _of_databases(evidence: Evidence) -> Finding | None:
     return Finding(
         database,
         f"No CPU was short. {caller} waited longest, for {database}: {1000 * seconds:.0f} ms in the slowest hundredth.",
+        of_cpu=False,
     )

@@ -2,11 +2,12 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from loadgen.capacity.search import Step
+from loadgen.capacity.search import HOLD, Step
 from loadgen.latency import Latency
 from loadgen.settings import Settings
 
@@ -31,7 +32,7 @@ class StepResult(msgspec.Struct):
 
     `lost` are acknowledged notes that a database does not have as they were sent; None where nobody could look.
     `generator_cpu` is the part of its core that the busiest worker used in its busiest seconds. `generator_cores` are
-    those that all workers used together over the step.
+    those that all workers used together over the step. `mean_ms` is the mean of all latencies.
     """
 
     step: Step
@@ -47,13 +48,92 @@ class StepResult(msgspec.Struct):
     generator_cores: float
     generator_limited: bool
     evidence: Evidence
+    mean_ms: float
+
+
+class Estimate(msgspec.Struct):
+    """A figure, and the ends of its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+class FittedLaw(msgspec.Struct):
+    """The parameters of the universal scalability law: lambda in requests a second, sigma and kappa without a unit."""
+
+    throughput_of_one: Estimate
+    contention: Estimate
+    coherency: Estimate
+
+
+class Point(msgspec.Struct):
+    """Requests under way at a time in a step, on average, and how many were answered a second."""
+
+    concurrency: float
+    rps: float
+
+
+class CurvePoint(msgspec.Struct):
+    """What the law says of so many requests at a time: answers a second."""
+
+    concurrency: float
+    rps: Estimate
+
+
+class Scalability(msgspec.Struct):
+    """The law of the steps that are `points`, in sentences and as a curve; without one, a sentence says why.
+
+    `measured_to` is the highest concurrency among them. From there to `told_to` the law is an extrapolation, and beyond
+    that it says nothing.
+    """
+
+    sentences: list[str]
+    points: list[Point]
+    law: FittedLaw | None
+    measured_to: float | None
+    told_to: float | None
+    curve: list[CurvePoint]
 
 
 class Finding(msgspec.Struct):
-    """What gave in first, in a sentence, and the figures that say so."""
+    """What gave in first, in a sentence with the figures that say so, and whether it was short of CPU."""
 
     what: str
     sentence: str
+    of_cpu: bool
+
+
+class Part(msgspec.Struct):
+    """A part of the system: the CPU time of a note in microseconds, and how far that goes.
+
+    With the cores that it can use at most, it is good for so many notes a second; None where there is no such limit.
+    """
+
+    name: str
+    cpu_us: float
+    cores_at_most: float | None
+    rps_at_most: float | None
+
+
+class Needed(msgspec.Struct):
+    """Hosts for so many times the rate, in requests a second; None where nothing can be said."""
+
+    times: int
+    rate: float
+    hosts: int | None
+
+
+class Growth(msgspec.Struct):
+    """Hosts for several times the rate, in sentences and figures; above `stops_at` requests a second nothing is said.
+
+    Without figures, a sentence says why there are none.
+    """
+
+    sentences: list[str]
+    parts: list[Part]
+    stops_at: float | None
+    needed: list[Needed]
 
 
 class Machine(msgspec.Struct):
@@ -79,10 +159,19 @@ class Capacity(msgspec.Struct):
     refusal: str
     finding: Finding | None
     steps: list[StepResult]
+    scalability: Scalability
+    growth: Growth
     settings: Settings
     machine: Machine
     started_at: str
     seconds: float
+
+
+def held_step(steps: Sequence[StepResult], rate: float | None) -> StepResult | None:
+    """The last step that held a rate; None where there is none."""
+    return next(
+        (each for each in reversed(steps) if each.met and each.step.kind == HOLD and each.step.rate == rate), None
+    )
 
 
 def this_machine() -> Machine:

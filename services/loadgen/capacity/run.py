@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from loadgen.capacity.evidence import take_evidence, what_gave_in
-from loadgen.capacity.result import Capacity, Finding, StepResult, this_machine
+from loadgen.capacity.growth import System, growth_of
+from loadgen.capacity.result import Capacity, Finding, StepResult, held_step, this_machine
+from loadgen.capacity.scalability import scalability_of
 from loadgen.capacity.search import CONFIRMATIONS, LEAST_RATE, OVERLOAD, Limits, Search, Step
 from loadgen.progress import say
 from loadgen.reconcile import Reconciliation
@@ -28,14 +30,11 @@ class StepFailed(Exception):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How a search goes, and for how many seconds at most; a step that is under way then still ends.
-
-    `single_threaded` are the workloads of which a replica uses one core at most.
-    """
+    """How a search goes, of what system, and for how many seconds at most; a step that is under way then still ends."""
 
     limits: Limits
     limit_s: float
-    single_threaded: tuple[str, ...]
+    system: System
 
 
 def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity:
@@ -63,7 +62,7 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
         search.take(step, met=result.met)
     refusal = "" if search.proven is not None else stopped or _why_no_answer(search, results, limit_s)
     above = [result.evidence for result in results if result.step.kind == OVERLOAD and not result.met]
-    finding = what_gave_in(above[-1], plan.single_threaded) if above else None
+    finding = what_gave_in(above[-1], plan.system.single_threaded) if above else None
     return Capacity(
         answer=[refusal] if refusal else _answer(search, stopped, finding),
         met=search.met if search.proven is None else search.proven,
@@ -72,6 +71,8 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
         refusal=refusal,
         finding=finding,
         steps=results,
+        scalability=scalability_of(results),
+        growth=growth_of(held_step(results, search.proven), finding, plan.system, settings.workers),
         settings=_of_every_step(settings),
         machine=this_machine(),
         started_at=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -130,6 +131,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
         generator_cores=round(generator.cpu * generator.workers, 3) if generator else 0.0,
         generator_limited=busiest > SATURATED_CPU,
         evidence=take_evidence(data.settings.prometheus, data.load.ended_at),
+        mean_ms=data.load.total.mean_ms,
     )
 
 

@@ -2,9 +2,11 @@
 
 import msgspec
 import pytest
+from markupsafe import escape
 
 from loadgen.capacity.certificate import render, write_certificate
 from loadgen.capacity.evidence import take_evidence, what_gave_in
+from loadgen.capacity.growth import System
 from loadgen.capacity.result import Capacity, Evidence, StepResult
 from loadgen.capacity.run import Plan, StepFailed, find_capacity, step_settings
 from loadgen.capacity.search import HOLD, OVERLOAD, Limits, Step
@@ -13,7 +15,12 @@ from loadgen.settings import write_json
 from unit.loadgen.conftest import SETTINGS
 from unit.loadgen.fake_prometheus import FakePrometheus
 
-PLAN = Plan(Limits(start_rate=100, step_s=10, hold_s=60, precision=0.05), limit_s=3600, single_threaded=("relay",))
+SYSTEM = System(
+    pods={"mongodb": 1, "redis": 1, "ledger": 1, "relay": 3, "direct": 3, "ingress": 2},
+    single_threaded=("relay", "ledger", "direct"),
+    workers=SETTINGS.workers,
+)
+PLAN = Plan(Limits(start_rate=100, step_s=10, hold_s=60, precision=0.05), limit_s=3600, system=SYSTEM)
 BUSY = Evidence(
     host_cpu={"here": 0.97},
     host_cores={"here": 2},
@@ -42,6 +49,7 @@ def system(knee: float, generator: float = 1e9, evidence: Evidence = BUSY):
             generator_cores=0.4,
             generator_limited=step.rate > 0.9 * generator,
             evidence=evidence,
+            mean_ms=10 if met else 400,
         )
 
     return try_step
@@ -131,7 +139,7 @@ def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():
     ],
 )
 def test_what_gave_in_first_is_the_cpu_that_was_short_or_who_kept_others_waiting(evidence, what):
-    found = what_gave_in(evidence, PLAN.single_threaded)
+    found = what_gave_in(evidence, SYSTEM.single_threaded)
     assert (found.what if found else None) == what
 
 
@@ -162,12 +170,20 @@ def test_the_certificate_is_written_whole(tmp_path):
     assert found.answer[0] in page
     assert page.count("<tr>") > len(found.steps)
     assert "<dt>Per second of CPU</dt>" in page
+    assert found.scalability.law
+    assert "Throughput by the law" in page
+    assert found.growth.needed
+    assert "Hosts for several times the rate" in page
+    for sentence in (*found.scalability.sentences, *found.growth.sentences):
+        assert escape(sentence) in page
     assert "<script" not in page
 
 
 def test_a_certificate_without_an_answer_says_why():
     page = render(find_capacity(SETTINGS, PLAN, system(10_000, generator=900, evidence=Evidence())))
     assert "NO ANSWER" in page
+    assert "No rate was held and confirmed, so nothing is said of more hosts." in page
+    assert "Too few steps for the universal scalability law" in page
     assert "What was busy" not in page
 
 

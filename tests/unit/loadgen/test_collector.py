@@ -33,6 +33,7 @@ def test_what_is_answered_during_the_warm_up_is_shown_and_not_judged(settings, d
     load = finish(collector)
     assert (load.requests, load.failures) == (2, 0)
     assert load.total.latency_ms.max == pytest.approx(20, rel=0.01)
+    assert load.total.mean_ms == pytest.approx(15, rel=0.01)
     assert [row.requests for row in load.series] == [0, 0, 1, 2]
     assert judged_from(load, msgspec.structs.replace(settings, warm_up_s=3)) == 1003
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen.latency import count, decode, distribution, latency_of, merged, new_histogram
+from loadgen.latency import count, decode, distribution, latency_of, mean_of, merged, new_histogram
 
 
 def filled(latencies_s):
@@ -16,6 +16,11 @@ def test_percentiles_keep_three_significant_digits():
     latency = latency_of(filled(number / 1000 for number in range(1, 1001)))
     assert (latency.p50, latency.p95, latency.p99) == pytest.approx((500, 950, 990), rel=0.002)
     assert latency.max == pytest.approx(1000, rel=0.002)
+
+
+def test_the_mean_is_of_all_latencies_and_0_of_none():
+    assert mean_of(filled([0.001] * 9 + [1.0])) == pytest.approx(100.9, rel=0.002)
+    assert mean_of(new_histogram()) == 0
 
 
 def test_merging_two_processes_gives_the_percentiles_of_all_their_requests():

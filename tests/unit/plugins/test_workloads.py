@@ -58,3 +58,8 @@ def test_a_published_port_has_the_name_of_its_workload() -> None:
     assert filters["published_ports"](workloads) == [{"name": "ingress", "address": "127.0.0.1", "port": 8080}]
     several = {"gate": {"publish": [{"address": "192.0.2.1", "port": 1}, {"address": "127.0.0.1", "port": 2}]}}
     assert [(port["name"], port["port"]) for port in filters["published_ports"](several)] == [("gate", 1), ("gate", 2)]
+
+
+def test_the_most_pods_are_those_that_scaling_allows_or_a_fixed_number() -> None:
+    described = {"relay": {"scale": {"min": 1, "max": 3}}, "ingress": {"replicas": 2}, "ledger": {}}
+    assert filters["most_pods"](described) == {"relay": 3, "ingress": 2, "ledger": 1}
