@@ -41,6 +41,15 @@ def cluster_manifests(
     return manifests
 
 
+def autoscalers(described: Described, namespace: str) -> list[Manifest]:
+    """Those of the workloads that scale, as `cluster_manifests` has them."""
+    return [
+        kubernetes.autoscaler(name, spec, spec.get("namespace", namespace))
+        for name, spec in described.items()
+        if "scale" in spec
+    ]
+
+
 def pod_manifests(names: Iterable[str], described: Described, rendered: Rendered, host: Settings) -> dict[str, str]:
     """What Podman gets for each workload, as YAML; `host` is the fields of Podman."""
     platform = Podman(**{**host, "uid": int(host["uid"])}, described=described)
@@ -55,6 +64,7 @@ class FilterModule:
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         return {
             "cluster_manifests": cluster_manifests,
+            "autoscalers": autoscalers,
             "pod_manifests": pod_manifests,
             "templates_of": workloads.templates_of,
             "pod_names": pod_names.pod_names,

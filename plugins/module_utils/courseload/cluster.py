@@ -69,10 +69,11 @@ def deployments_not_available(found: Iterable[Object], names: Iterable[str]) -> 
     """The Deployments that do not run as they are described now, those that are not there first."""
     there = {deployment["metadata"]["name"]: deployment for deployment in found}
     absent = [name for name in names if name not in there]
-    return absent + [name for name, deployment in there.items() if name in names and not _is_available(deployment)]
+    return absent + [name for name, deployment in there.items() if name in names and not available(deployment)]
 
 
-def _is_available(deployment: Object) -> bool:
+def available(deployment: Object) -> bool:
+    """Whether all replicas of a Deployment are there, as it is described now."""
     status, replicas = deployment["status"], deployment["spec"]["replicas"]
     counts = [status.get(kind, 0) for kind in ("updatedReplicas", "replicas", "availableReplicas")]
     return status.get("observedGeneration", 0) >= deployment["metadata"]["generation"] and counts == [replicas] * 3

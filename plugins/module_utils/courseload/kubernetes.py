@@ -105,10 +105,14 @@ class Cluster(Platform):
         return []
 
 
+def controller_of(spec: Workload) -> str:
+    """The kind of object that keeps a workload's pods running."""
+    return "StatefulSet" if "volume" in spec else "Deployment"
+
+
 def objects(name: str, files: Files, further: Sequence[str], cluster: Cluster) -> list[Manifest]:
     """The objects of a workload, with the files of its configuration; `further` are texts of its own ones."""
     spec = cluster.described[name]
-    controller = "StatefulSet" if "volume" in spec else "Deployment"
 
     def made(api: str, kind: str, called: str = name, annotations: Manifest | None = None, **content: Any) -> Manifest:
         metadata: Manifest = {
@@ -129,12 +133,12 @@ def objects(name: str, files: Files, further: Sequence[str], cluster: Cluster) -
         ),
         made("v1", "Service", annotations=_service_annotations(spec, cluster), spec=_service(name, spec)),
         *([made("v1", "Service", f"{name}-pods", spec=_service_of_pods(name, spec))] if "scale" in spec else []),
-        made("apps/v1", controller, spec=_controller(name, spec, files, cluster)),
+        made("apps/v1", controller_of(spec), spec=_controller(name, spec, files, cluster)),
         # Not minAvailable: 1, which would let no node be drained while there is one pod.
         made("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": 1, "selector": selector}),
     ]
     if "scale" in spec:
-        found.append(made("autoscaling/v2", "HorizontalPodAutoscaler", spec=_autoscaler(name, spec, controller)))
+        found.append(autoscaler(name, spec, cluster.network.namespace_of(spec)))
     policy = network_policy(name, cluster.described, cluster.network)
     found.append(made("networking.k8s.io/v1", "NetworkPolicy", spec=policy))
     if cluster.network.mesh:
@@ -198,13 +202,23 @@ def _pod_annotations(spec: Workload, files: Files, cluster: Cluster) -> Manifest
     return found | (cluster.network.mesh.annotations(spec) if cluster.network.mesh else {})
 
 
-def _autoscaler(name: str, spec: Workload, controller: str) -> Manifest:
+def autoscaler(name: str, spec: Workload, namespace: str) -> Manifest:
+    """The HorizontalPodAutoscaler of a workload that scales."""
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels_of(name)},
+        "spec": _scaling(name, spec),
+    }
+
+
+def _scaling(name: str, spec: Workload) -> Manifest:
     scale = spec["scale"]
     target = {"type": "Utilization", "averageUtilization": int(scale["cpu_percent"])}
     # Of the container, not of the pod: what a mesh adds to the pod is not the workload.
     metric = {"name": "cpu", "container": name, "target": target}
     return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": controller, "name": name},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": controller_of(spec), "name": name},
         "minReplicas": int(scale["min"]),
         "maxReplicas": int(scale["max"]),
         "metrics": [{"type": "ContainerResource", "containerResource": metric}],

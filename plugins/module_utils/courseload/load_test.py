@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import objectives, shapes, traffic
+from .autoscalers import BOUNDS, CHOICES, SCALING
 from .objectives import number
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -80,6 +81,12 @@ def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: 
         ("capacity_precision", 0.01 <= (precision or 0) <= 1, "a number from 0.01 to 1"),
         *_of_notes(options),
         ("capacity_limit", limit >= hold + 4 * step, "long enough for capacity_hold and four times capacity_step"),
+        ("capacity_replicas", options["capacity_replicas"] in CHOICES, f"{', '.join(BOUNDS)} or {SCALING}"),
+        (
+            "capacity_replicas",
+            options["clustered"] or options["capacity_replicas"] not in BOUNDS,
+            f"{SCALING} where there is no cluster",
+        ),
     ]
     told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
     wrong = list(objectives.refusals(options["objectives"], routes, None))

@@ -18,6 +18,14 @@ from loadgen.verdict import Judgement
 
 _COLUMNS = ("step", "kind", "rate", "seconds", "met", "rps", "mean_ms", "p50_ms", "p99_ms", "failure_ratio", "lost")
 
+_REPLICAS = {
+    "": "one of each",
+    "min": "the fewest that they may have, all the time",
+    "max": "the most that they may have, all the time",
+    "scaling": "as the load asked for: each step's are in the data",
+}
+"""How many replicas the routes had."""
+
 
 def write_certificate(directory: Path, capacity: Capacity) -> None:
     """Writes all files into the directory, and says the answer, also beside that of `earlier.json` if it is there."""
@@ -44,6 +52,7 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
         notes_per_cpu_s=_notes_per_cpu_s(held) if held else None,
         comparison=comparison,
         settings=capacity.settings,
+        replicas=_REPLICAS.get(capacity.replicas, capacity.replicas),
         objectives=[f"{each.name} {each.limit_text}" for each in _objectives(capacity)],
         machine=capacity.machine,
         charts=_charts(capacity),

@@ -37,6 +37,8 @@ def compare(now: Capacity, earlier: Capacity) -> Comparison | None:
         sentence = "No difference: the two intervals overlap."
     if (now.settings.objectives, now.settings.weights) != (earlier.settings.objectives, earlier.settings.weights):
         sentence += " Objectives or split were others, so this says little."
+    if now.replicas != earlier.replicas:
+        sentence += f" Replicas of the routes: {now.replicas or 'one'}, and {earlier.replicas or 'one'} before."
     return Comparison(earlier.started_at, earlier.met, earlier.missed, sentence)
 
 

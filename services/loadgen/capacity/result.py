@@ -149,7 +149,8 @@ class Capacity(msgspec.Struct):
     """The answer: between `met` and `missed` requests a second lies the highest rate that meets the objectives.
 
     `answer` says so in sentences. `proven` says that `met` was held and confirmed. `refusal` is why there is no answer,
-    empty where there is one.
+    empty where there is one. `replicas` says how many the routes had: `min`, `max` or `scaling`; empty outside
+    of a cluster.
     """
 
     answer: list[str]
@@ -161,6 +162,7 @@ class Capacity(msgspec.Struct):
     steps: list[StepResult]
     scalability: Scalability
     growth: Growth
+    replicas: str
     settings: Settings
     machine: Machine
     started_at: str

@@ -73,6 +73,7 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
         steps=results,
         scalability=scalability_of(results),
         growth=growth_of(held_step(results, search.proven), finding, plan.system, settings.workers),
+        replicas=plan.system.replicas,
         settings=_of_every_step(settings),
         machine=this_machine(),
         started_at=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

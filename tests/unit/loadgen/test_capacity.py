@@ -204,6 +204,24 @@ def test_two_capacities_differ_only_where_their_intervals_do_not_overlap(tmp_pat
     assert "<h2>Compared with" in (tmp_path / "certificate.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("replicas", "says"), [("", "one of each"), ("max", "the most that they may have, all the time")]
+)
+def test_the_certificate_says_how_many_replicas_there_were(replicas, says):
+    held_at = msgspec.structs.replace(PLAN, system=msgspec.structs.replace(SYSTEM, replicas=replicas))
+    found = find_capacity(SETTINGS, held_at, system(1234))
+    assert found.replicas == replicas
+    assert f"<dt>Replicas of the routes</dt><dd>{says}</dd>" in render(found)
+
+
+def test_a_comparison_says_where_replicas_were_others(tmp_path):
+    found = find_capacity(SETTINGS, PLAN, system(1000))
+    write_json(tmp_path / "earlier.json", msgspec.structs.replace(found, replicas="min"))
+    write_certificate(tmp_path, msgspec.structs.replace(found, replicas="max"))
+    page = (tmp_path / "certificate.html").read_text()
+    assert "No difference: the two intervals overlap. Replicas of the routes: max, and min before." in page
+
+
 def test_a_search_without_an_answer_is_compared_with_nothing(tmp_path):
     found = find_capacity(SETTINGS, PLAN, system(0.1))
     write_json(tmp_path / "earlier.json", find_capacity(SETTINGS, PLAN, system(1000)))

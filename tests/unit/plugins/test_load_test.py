@@ -81,6 +81,8 @@ CAPACITY: dict[str, Any] = {
     "capacity_hold": "60s",
     "capacity_precision": 0.05,
     "capacity_limit": "12m",
+    "capacity_replicas": "max",
+    "clustered": True,
     "pool": 1000,
     "seed": 1,
     "objectives": OPTIONS["objectives"],
@@ -96,6 +98,7 @@ CAPACITY: dict[str, Any] = {
         ("capacity_precision", 0),
         ("capacity_precision", 1.5),
         ("capacity_limit", "90s"),
+        ("capacity_replicas", "most"),
         ("pool", 0),
         ("seed", "x"),
     ],
@@ -105,6 +108,13 @@ def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: st
     (said,) = load_test.capacity_refusals(CAPACITY | {name: value}, ["here"], ROUTES)
     assert said.startswith(f"{name} must be ")
     assert said.endswith(f", not '{value}'.")
+
+
+def test_replicas_are_held_in_a_cluster_only() -> None:
+    options = CAPACITY | {"clustered": False}
+    (said,) = load_test.capacity_refusals(options, ["here"], ROUTES)
+    assert said == "capacity_replicas must be scaling where there is no cluster, not 'max'."
+    assert load_test.capacity_refusals(options | {"capacity_replicas": "scaling"}, ["here"], ROUTES) == []
 
 
 def test_a_search_asks_for_other_rates_than_a_throughput_would_allow() -> None:

@@ -249,6 +249,10 @@ def test_what_is_scaled_has_no_number_of_replicas() -> None:
     assert ("HorizontalPodAutoscaler", "door") not in found
 
 
+def test_an_autoscaler_by_itself_is_the_one_among_all_objects() -> None:
+    assert filters["autoscalers"](WORKLOADS, NETWORK["namespace"]) == [cluster()["HorizontalPodAutoscaler", "shop"]]
+
+
 @pytest.mark.parametrize(
     ("mesh", "how"),
     [
