@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from helpers.machine import REPOSITORY
 from helpers.playbook import link_variables, play
 from loadgen.__main__ import _parser, _settings
+from loadgen.capacity.growth import System
 from loadgen.settings import Objective, Settings
 from loadgen.shapes import CONSTANT
+
+WORKERS = [{"host": "localhost", "name": "locust-worker-1"}]
 
 PLAYBOOK = """
 - name: Tell the target
@@ -42,22 +47,32 @@ COMMAND = """
 
     - name: Write it
       ansible.builtin.copy:
-        content: "{{{{ __locust_run_command | to_json }}}}"
+        content: "{{{{ {command} | to_json }}}}"
         dest: "{directory}/command.json"
         mode: "0600"
 """
 
 
-def settings_of_a_run(directory: Path, **variables: Any) -> Settings:
-    """What the load generator makes of the command that it is given with these variables."""
+def options_of(command: str, directory: Path, **variables: Any) -> argparse.Namespace:
+    """What the load generator makes of a command of the role, with these variables."""
     playbook = directory / "playbook.yml"
-    playbook.write_text(COMMAND.format(repository=REPOSITORY, directory=directory))
+    playbook.write_text(COMMAND.format(repository=REPOSITORY, directory=directory, command=command))
     link_variables(directory)
-    told = play(playbook, repository_root=str(REPOSITORY), __locust_workers=[{}], **variables)
+    told = play(playbook, repository_root=str(REPOSITORY), __locust_workers=WORKERS, **variables)
     assert told.ok, told.output
     python, option, module, *arguments = json.loads((directory / "command.json").read_text())
     assert (python, option, module) == ("python3", "-m", "loadgen")
-    return _settings(_parser().parse_args(arguments))
+    return _parser().parse_args(arguments)
+
+
+def settings_of_a_run(directory: Path, **variables: Any) -> Settings:
+    """The settings of a load test with these variables."""
+    return _settings(options_of("__locust_run_command", directory, **variables))
+
+
+def system_of_a_search(directory: Path, **variables: Any) -> System:
+    """What a search for the capacity is told of the system, with these variables."""
+    return msgspec.convert(options_of("__locust_capacity_command", directory, **variables).system, System)
 
 
 def test_the_load_generator_takes_the_settings_as_they_are_by_default(tmp_path: Path) -> None:
@@ -75,6 +90,25 @@ def test_the_load_generator_takes_objectives_and_shapes_as_data(tmp_path: Path) 
     assert settings.objectives == (Objective(of="relay", what="p99.9", at_most=20),)
     assert (settings.shape.name, settings.shape.users_at(0.5), settings.shape.users_at(0.7)) == ("spike", 1, 0.2)
     assert (settings.arrivals, settings.abort) == ("open", True)
+
+
+def test_a_search_is_told_what_the_system_is_made_of(tmp_path: Path) -> None:
+    system = system_of_a_search(tmp_path)
+    assert system.pods == {"mongodb": 1, "redis": 1, "ledger": 1, "relay": 3, "direct": 3, "ingress": 2}
+    assert set(system.single_threaded) <= system.pods.keys()
+    assert (system.beside, system.workers, system.replicas) == ((), 1, "")
+
+
+def test_in_a_cluster_the_ops_host_and_the_workers_are_beside_the_system(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yml"
+    here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    groups = {
+        "servers": {"hosts": {"one": {"host_address": "192.0.2.1"}}},
+        "ops": {"hosts": {"localhost": {"host_address": "192.0.2.3", **here}}},
+    }
+    inventory.write_text(yaml.safe_dump({"all": {"vars": {"platform": "k3s"}, "children": groups}}))
+    system = system_of_a_search(tmp_path, inventory=str(inventory), capacity_replicas="max")
+    assert (system.beside, system.workers, system.replicas) == (("localhost",), 0, "max")
 
 
 def test_its_targets_are_all_nodes_of_a_cluster(tmp_path: Path) -> None:
