@@ -46,7 +46,8 @@ def rust_image() -> str:
 
 
 def _tag(language: str, *sources: Path) -> str:
-    return f"localhost/courseload/benchmark-{language}-peers:{content_hash([str(source) for source in sources])}"
+    # Not below courseload/: there, site.yml removes what it does not use.
+    return f"localhost/courseload-benchmark/{language}-peers:{content_hash([str(source) for source in sources])}"
 
 
 def _exists(tag: str) -> bool:

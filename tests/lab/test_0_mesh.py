@@ -288,7 +288,7 @@ def test_a_request_that_found_no_pod_of_its_route_goes_to_the_other(meshed: Rend
 
 
 def test_where_a_request_goes_is_not_the_clients_to_say(meshed: Rendered) -> None:
-    assert "http-request del-header l5d-dst-override" in haproxy(meshed)
+    assert "http-request del-header l5d- -m beg" in haproxy(meshed)
 
 
 def test_pods_are_restricted_but_for_what_redirects_their_traffic(meshed: Rendered, templates: dict[str, Any]) -> None:
