@@ -1,16 +1,15 @@
 """Downloads and bundles: only what is vouched for is taken, and what is not stops the run with a sentence."""
 
 import hashlib
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from helpers.http_server import Exchange, serving
 from helpers.machine import REPOSITORY
 from helpers.playbook import Play, link_variables, play
 
@@ -160,32 +159,19 @@ def test_a_publisher_out_of_reach_stops_the_run(
     stopped(run(tmp_path, artifacts=thing), missing, "cannot be downloaded", "http_proxy", "bundle")
 
 
-class Proxy(BaseHTTPRequestHandler):
-    """A proxy that has the file whatever it is asked for."""
-
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        content = f"{sha256(CONTENT)}  thing\n".encode() if self.path.endswith("sums.txt") else CONTENT
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class calls it so
-        """Says nothing."""
-
-
 @pytest.fixture
 def proxy() -> Iterator[tuple[str, list[str]]]:
     """The URL of a proxy, and the URLs that it was asked for."""
     asked: list[str] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Asked", (Proxy,), {"asked": asked}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
+
+    def answer(exchange: Exchange) -> None:
+        """It has the file whatever it is asked for."""
+        asked.append(exchange.path)
+        content = f"{sha256(CONTENT)}  thing\n".encode() if exchange.path.endswith("sums.txt") else CONTENT
+        exchange.reply(200, content, "application/octet-stream")
+
+    with serving(answer) as port:
+        yield f"http://127.0.0.1:{port}", asked
 
 
 def test_the_downloads_go_through_the_proxy(tmp_path: Path, proxy: tuple[str, list[str]]) -> None:

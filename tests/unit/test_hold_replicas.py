@@ -6,7 +6,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from courseload.autoscalers import held
+from helpers.http_server import Exchange, serving
 from helpers.plugins import load
 
 REPOSITORY = Path(__file__).parents[2]
@@ -84,35 +84,22 @@ class Api:
 def api(request, tmp_path: Path) -> Iterator[Api]:
     remembering = Api(room=getattr(request, "param", True))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_PATCH(self) -> None:
-            assert self.headers["Content-Type"] == "application/apply-patch+yaml"
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._answer(remembering.patch(self.path, body))
+    def answer(exchange: Exchange) -> None:
+        if exchange.command == "PATCH":
+            assert exchange.headers["Content-Type"] == "application/apply-patch+yaml"
+            body = json.loads(exchange.rfile.read(int(exchange.headers["Content-Length"])))
+            content = remembering.patch(exchange.path, body)
+        else:
+            content = remembering.deployment(exchange.path)
+        exchange.reply(200, json.dumps(content).encode())
 
-        def do_GET(self) -> None:
-            self._answer(remembering.deployment(self.path))
-
-        def _answer(self, content: dict[str, Any]) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-        cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+    with serving(answer) as port:
+        cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
         context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
         users = [{"name": "u", "user": {}}]
         config = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context], "users": users}
         (tmp_path / "kubeconfig").write_text(json.dumps(config | {"current-context": "c"}))
         yield remembering
-        server.shutdown()
 
 
 def start(directory: Path, search: str = "0", patience: float = PATIENCE_S, *, put_back: bool = True) -> Any:

@@ -1,12 +1,12 @@
 """A fake of Prometheus: answers range queries over HTTP with what a test has told it of each series."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from helpers.http_server import serving
 
 
 class FakePrometheus:
@@ -39,23 +39,8 @@ class FakePrometheus:
     @contextmanager
     def server(self) -> Iterator[str]:
         """Its base URL."""
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = fake.answer(self.path)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
+        with serving(lambda exchange: exchange.reply(*self.answer(exchange.path))) as port:
+            yield f"http://127.0.0.1:{port}"
 
 
 def _values(texts: list[str | None], asked: dict[str, str]) -> Iterator[list[Any]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from hashlib import sha256 as hashed
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
@@ -13,6 +11,7 @@ import pytest
 import yaml
 
 from courseload.artifacts import Artifact, bundled, deviations, needed, pins_text, sha256
+from helpers.http_server import Exchange, serving
 from helpers.plugins import load
 
 artifact = load("action", "artifact")
@@ -83,26 +82,18 @@ def test_what_is_not_as_it_was_is_named_by_what_is_wrong(bundle: Path) -> None:
     }
 
 
-class Cut(BaseHTTPRequestHandler):
-    """A server that ends in the middle of what it has announced."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "100")
-        self.end_headers()
-        self.wfile.write(b"half")
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class calls it so
-        """Says nothing."""
+def half(exchange: Exchange) -> None:
+    """Ends in the middle of what it has announced."""
+    exchange.send_response(200)
+    exchange.send_header("Content-Length", "100")
+    exchange.end_headers()
+    exchange.wfile.write(b"half")
 
 
 @pytest.fixture
 def cut() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Cut)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/thing"
-    server.shutdown()
-    server.server_close()
+    with serving(half) as port:
+        yield f"http://127.0.0.1:{port}/thing"
 
 
 def test_a_download_that_ends_early_leaves_what_was_there(tmp_path: Path, cut: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from helpers.http_server import serving
 from helpers.plugins import load
 
 pod_serves = load("modules", "pod_serves")
@@ -109,22 +108,8 @@ def test_what_is_paused_does_not_serve_although_it_takes_connections() -> None:
 def server(status: int) -> Iterator[int]:
     """A server on loopback that answers so; its port."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/readyz" else 404)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        try:
-            yield listening.server_port
-        finally:
-            listening.shutdown()
-            thread.join()
+    with serving(lambda exchange: exchange.reply(status if exchange.path == "/readyz" else 404)) as port:
+        yield port
 
 
 @pytest.mark.parametrize(
