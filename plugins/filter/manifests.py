@@ -44,7 +44,7 @@ def cluster_manifests(
 def autoscalers(described: Described, namespace: str) -> list[Manifest]:
     """Those of the workloads that scale, as `cluster_manifests` has them."""
     return [
-        kubernetes.autoscaler(name, spec, spec.get("namespace", namespace))
+        kubernetes.autoscaler(name, spec, workloads.namespace_of(spec, namespace))
         for name, spec in described.items()
         if "scale" in spec
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -110,20 +111,23 @@ def controller_of(spec: Workload) -> str:
     return "StatefulSet" if "volume" in spec else "Deployment"
 
 
+def _metadata(name: str, namespace: str) -> Manifest:
+    """What all objects of a workload carry, but for those with a name of their own."""
+    return {"name": name, "namespace": namespace, "labels": labels_of(name)}
+
+
+def _made(
+    usual: Manifest, api: str, kind: str, called: str = "", annotations: Manifest | None = None, **content: Any
+) -> Manifest:
+    metadata = usual | ({"name": called} if called else {}) | ({"annotations": annotations} if annotations else {})
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
+
+
 def objects(name: str, files: Files, further: Sequence[str], cluster: Cluster) -> list[Manifest]:
     """The objects of a workload, with the files of its configuration; `further` are texts of its own ones."""
     spec = cluster.described[name]
-
-    def made(api: str, kind: str, called: str = name, annotations: Manifest | None = None, **content: Any) -> Manifest:
-        metadata: Manifest = {
-            "name": called,
-            "namespace": cluster.network.namespace_of(spec),
-            "labels": labels_of(name),
-        }
-        if annotations:
-            metadata["annotations"] = annotations
-        return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
-
+    namespace = cluster.network.namespace_of(spec)
+    made = partial(_made, _metadata(name, namespace))
     selector = {"matchLabels": {"app": name}}
     found = [
         made("v1", "ServiceAccount", automountServiceAccountToken=False),
@@ -138,7 +142,7 @@ def objects(name: str, files: Files, further: Sequence[str], cluster: Cluster) -
         made("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": 1, "selector": selector}),
     ]
     if "scale" in spec:
-        found.append(autoscaler(name, spec, cluster.network.namespace_of(spec)))
+        found.append(autoscaler(name, spec, namespace))
     policy = network_policy(name, cluster.described, cluster.network)
     found.append(made("networking.k8s.io/v1", "NetworkPolicy", spec=policy))
     if cluster.network.mesh:
@@ -204,20 +208,11 @@ def _pod_annotations(spec: Workload, files: Files, cluster: Cluster) -> Manifest
 
 def autoscaler(name: str, spec: Workload, namespace: str) -> Manifest:
     """The HorizontalPodAutoscaler of a workload that scales."""
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels_of(name)},
-        "spec": _scaling(name, spec),
-    }
-
-
-def _scaling(name: str, spec: Workload) -> Manifest:
     scale = spec["scale"]
     target = {"type": "Utilization", "averageUtilization": int(scale["cpu_percent"])}
     # Of the container, not of the pod: what a mesh adds to the pod is not the workload.
     metric = {"name": "cpu", "container": name, "target": target}
-    return {
+    scaling = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": controller_of(spec), "name": name},
         "minReplicas": int(scale["min"]),
         "maxReplicas": int(scale["max"]),
@@ -227,3 +222,4 @@ def _scaling(name: str, spec: Workload) -> Manifest:
             "scaleDown": {"stabilizationWindowSeconds": 60},
         },
     }
+    return _made(_metadata(name, namespace), "autoscaling/v2", "HorizontalPodAutoscaler", spec=scaling)

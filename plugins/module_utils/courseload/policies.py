@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from .cluster import API_PORT
-from .workloads import Described, Workload, callers_of, collectors
+from .workloads import Described, Workload, callers_of, collectors, namespace_of
 
 Manifest = dict[str, Any]
 Policy = tuple[str, str, str, Manifest]  # its API, kind, name and spec
@@ -61,7 +61,7 @@ class Network:
     mesh: Mesh | None
 
     def namespace_of(self, spec: Workload) -> str:
-        return str(spec.get("namespace", self.namespace))
+        return namespace_of(spec, self.namespace)
 
 
 def network_policy(name: str, described: Described, network: Network) -> Manifest:

@@ -37,6 +37,11 @@ def offered_to(spec: Workload, workloads: Described) -> dict[str, Any]:
     return {name: value for offer in offers for name, value in offer.items()}
 
 
+def namespace_of(spec: Workload, usual: str) -> str:
+    """Where a workload lives: in the usual namespace, unless it has one of its own."""
+    return str(spec.get("namespace", usual))
+
+
 def callers_of(name: str, workloads: Described) -> list[str]:
     """The workloads that call one."""
     return [caller for caller, spec in workloads.items() if name in spec.get("calls", [])]
