@@ -113,14 +113,12 @@ class Chart(NamedTuple):
 
 def over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the seconds of a run, from 0 up."""
-    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), vertical))
+    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), _from_0(lines)))
 
 
 def counts_over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Whole numbers over the seconds of a run, often the same for several lines."""
-    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True, whole=True)
-    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), vertical, apart=3.5))
+    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), _from_0(lines, whole=True), apart=3.5))
 
 
 def latency_over_time(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
@@ -130,8 +128,7 @@ def latency_over_time(title: str, unit: str, lines: Sequence[Line], limits: Sequ
 
 def over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the numbers of runs, from 0 up."""
-    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "run", unit, lines, [], _runs(lines), vertical))
+    return _draw(Chart(title, "run", unit, lines, [], _runs(lines), _from_0(lines)))
 
 
 def latency_over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
@@ -141,8 +138,7 @@ def latency_over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
 
 def over_rates(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over the rates that were asked for, from 0 up."""
-    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "requests/s asked for", unit, lines, [], _rates(lines), vertical))
+    return _draw(Chart(title, "requests/s asked for", unit, lines, [], _rates(lines), _from_0(lines)))
 
 
 def latency_over_rates(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
@@ -154,8 +150,7 @@ def latency_over_rates(title: str, unit: str, lines: Sequence[Line], limits: Seq
 
 def over_concurrency(title: str, unit: str, lines: Sequence[Line]) -> Markup:
     """Lines over how many requests are under way at a time, from 0 up."""
-    vertical = Axis(max(_values(lines), default=1) or 1, to_tick=True)
-    return _draw(Chart(title, "requests at a time", unit, lines, [], _rates(lines), vertical))
+    return _draw(Chart(title, "requests at a time", unit, lines, [], _rates(lines), _from_0(lines)))
 
 
 def distribution(title: str, unit: str, lines: Sequence[Line], limits: Sequence[Limit]) -> Markup:
@@ -195,6 +190,11 @@ def _rates(lines: Sequence[Line]) -> Axis:
 
 def _runs(lines: Sequence[Line]) -> Axis:
     return Axis(max((x for line in lines for x, _ in line.points), default=1), to_tick=False, whole=True)
+
+
+def _from_0(lines: Sequence[Line], *, whole: bool = False) -> Axis:
+    """A vertical axis from 0 to the highest value."""
+    return Axis(max(_values(lines), default=1) or 1, to_tick=True, whole=whole)
 
 
 def _values(lines: Sequence[Line], limits: Sequence[Limit] = ()) -> list[float]:
