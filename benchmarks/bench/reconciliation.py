@@ -16,11 +16,9 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
-import pymongo
-import redis
 
 from course.ids import id_of
 from course.note import FIELDS
@@ -33,7 +31,7 @@ from loadgen.reconcile import COUNTED_ROUTE, Baseline, Reconciliation
 from loadgen.settings import RunDirectory, Settings, write_json
 from loadgen.stores import Counters
 
-from .product import MONGODB_DATABASE, REDIS_DATABASE, with_database
+from .databases import clear, named
 from .sending import AT_ONCE, SERVICES, Chunk, request, send, start
 
 LIMIT_S = 180
@@ -140,11 +138,10 @@ def main() -> int:
     parser.add_argument("--notes", type=int, default=5_000_000, help="how many notes (5000000)")
     parser.add_argument("--connections", type=int, default=24, help="connections that send them (24)")
     options = parser.parse_args()
-    if missing := {"MONGODB_URI", "REDIS_URL"} - os.environ.keys():
-        print(f"{' and '.join(sorted(missing))} must name the databases to measure with", file=sys.stderr)
+    databases = named()
+    if databases is None:
         return 2
-    mongodb = with_database(os.environ["MONGODB_URI"], MONGODB_DATABASE)
-    cache = with_database(os.environ["REDIS_URL"], REDIS_DATABASE)
+    mongodb, cache = databases
     clear(mongodb, cache)
     with tempfile.TemporaryDirectory(prefix="courseload-reconciliation-") as path:
         directory = RunDirectory(Path(path))
@@ -160,11 +157,3 @@ def main() -> int:
         print(f"MISS  {line}")
     print("MISS" if found else "pass")
     return 1 if found else 0
-
-
-def clear(mongodb: str, cache: str) -> None:
-    """Empties the benchmark's own databases."""
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(mongodb)
-    client.drop_database(MONGODB_DATABASE)
-    client.close()
-    redis.Redis.from_url(cache).flushdb()

@@ -7,7 +7,7 @@ Every answer must be 201, the counters exact, the documents as many, and Redis u
 import argparse
 import asyncio
 import itertools
-import os
+import json
 import sys
 import time
 from collections import Counter
@@ -22,8 +22,9 @@ import redis
 from course.note import FIELDS
 from course.stored import BATCHES, COLLECTION, COUNT, OTHER
 
-from .product import MONGODB_DATABASE, REDIS_DATABASE, with_database
-from .sending import AT_ONCE, Chunk, as_body, request, send, start
+from .databases import clear, named
+from .product import MONGODB_DATABASE
+from .sending import AT_ONCE, Chunk, request, send, start
 
 LIMIT_MB = 100
 POOL = 1000
@@ -31,6 +32,7 @@ SAMPLE_S = 2.0
 TOLD_EVERY_S = 30.0
 
 Body = dict[str, str]
+Note = tuple[Body, bytes]
 
 
 @dataclass
@@ -56,25 +58,30 @@ def random_texts(random: Random) -> Body:
 
 def pooled(random: Random, notes: int, load: Load) -> Iterator[Chunk]:
     """So many notes of a pool, some at a time."""
-    bodies = [ordinary(random) for _ in range(POOL)]
+    pool = [encoded(ordinary(random)) for _ in range(POOL)]
     for first in range(0, notes // AT_ONCE * AT_ONCE, AT_ONCE):
-        yield chunk([bodies[(first + number) % POOL] for number in range(AT_ONCE)], load)
+        yield chunk([pool[(first + number) % POOL] for number in range(AT_ONCE)], load)
 
 
 def unique(random: Random, notes: int, load: Load) -> Iterator[Chunk]:
     """So many notes of random texts, some at a time."""
     for _ in range(notes // AT_ONCE):
-        yield chunk([random_texts(random) for _ in range(AT_ONCE)], load)
+        yield chunk([encoded(random_texts(random)) for _ in range(AT_ONCE)], load)
 
 
-def chunk(bodies: list[Body], load: Load) -> Chunk:
+def encoded(body: Body) -> Note:
+    """A note, and what is sent of it."""
+    return body, json.dumps(body).encode()
+
+
+def chunk(notes: list[Note], load: Load) -> Chunk:
     """Requests with these notes, which are counted once they are acknowledged."""
 
     def count() -> None:
         for name in FIELDS:
-            load.texts[name].update([body[name] for body in bodies])
+            load.texts[name].update([body[name] for body, _ in notes])
 
-    return [request(as_body(body), b"memory-%d" % next(load.numbers)) for body in bodies], count
+    return [request(sent, b"memory-%d" % next(load.numbers)) for _, sent in notes], count
 
 
 async def watch(cache: redis.Redis, load: Load, notes: int) -> None:
@@ -115,8 +122,7 @@ async def run(options: argparse.Namespace, mongodb: str, cache_url: str) -> list
     """The whole measurement; returns what was not as it should be."""
     documents: Any = pymongo.MongoClient(mongodb)
     cache = redis.Redis.from_url(cache_url, decode_responses=True)
-    documents.drop_database(MONGODB_DATABASE)
-    cache.flushdb()
+    clear(mongodb, cache_url)
     direct, port = await start({"MONGODB_URI": mongodb, "REDIS_URL": cache_url})
     load, random = Load(), Random(options.seed)  # noqa: S311 (notes, not secrets)
     watching = asyncio.create_task(watch(cache, load, options.notes + options.random))
@@ -136,8 +142,7 @@ async def run(options: argparse.Namespace, mongodb: str, cache_url: str) -> list
         f"texts with a counter: {sizes}; remembered: {cache.hlen(BATCHES)} processes, "
         f"{cache.zcard(f'{BATCHES}:except')} exceptions"
     )
-    documents.drop_database(MONGODB_DATABASE)
-    cache.flushdb()
+    clear(mongodb, cache_url)
     return found
 
 
@@ -149,12 +154,10 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=24, help="connections (24)")
     parser.add_argument("--seed", type=int, default=1, help="what the notes are made from (1)")
     options = parser.parse_args()
-    missing = {"MONGODB_URI", "REDIS_URL"} - os.environ.keys()
-    if missing:
-        print(f"{' and '.join(sorted(missing))} must name the databases to measure with", file=sys.stderr)
+    databases = named()
+    if databases is None:
         return 2
-    mongodb = with_database(os.environ["MONGODB_URI"], MONGODB_DATABASE)
-    found = asyncio.run(run(options, mongodb, with_database(os.environ["REDIS_URL"], REDIS_DATABASE)))
+    found = asyncio.run(run(options, *databases))
     for line in found:
         print(f"MISS  {line}")
     print("MISS" if found else "pass")

@@ -1,7 +1,6 @@
 """Sends notes to the direct route, a process of its own, as fast as it answers."""
 
 import asyncio
-import json
 import os
 import socket
 import sys
@@ -24,11 +23,6 @@ def request(body: bytes, key: bytes) -> bytes:
         b"POST /course HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\nIdempotency-Key: %b\r\n\r\n%b" % (len(body), key, body)
     )
-
-
-def as_body(note: dict[str, str]) -> bytes:
-    """A note as the body of a request."""
-    return json.dumps(note).encode()
 
 
 async def start(environment: dict[str, str]) -> tuple[asyncio.subprocess.Process, int]:
