@@ -17,6 +17,7 @@ from lab.release import Release
 IMAGES = "/var/lib/rancher/k3s/agent/images"
 MANIFESTS = "/var/lib/rancher/k3s/server/manifests"
 CONFIG = "/etc/rancher/k3s/config.yaml"
+EVIDENCE_LINES = 40
 TOKEN = "/var/lib/rancher/k3s/server/token"
 
 # As k3s's own installer writes them.
@@ -127,6 +128,14 @@ class Kubectl:
             if (condition["type"], condition["status"]) == ("Ready", "True")
             and "deletionTimestamp" not in pod["metadata"]
         }
+
+    def state(self) -> str:
+        """Where every pod is, and the last warnings: what a failed test leaves for whoever asks why."""
+        looks = (
+            ("get", "pods", "--all-namespaces", "--output=wide"),
+            ("get", "events", "--all-namespaces", "--field-selector=type=Warning", "--sort-by=.lastTimestamp"),
+        )
+        return "\n\n".join("\n".join(self(*look).splitlines()[-EVIDENCE_LINES:]) for look in looks)
 
     def execute(self, pod: str, *command: str) -> str:
         return self("exec", pod, "--", *command).strip()

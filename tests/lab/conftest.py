@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,11 +13,24 @@ import pytest
 
 from helpers.manifests import IMAGE_SOURCES, Rendered, render
 from lab import hosts, release, system, traces
-from lab.cluster import Kubectl
+from lab.cluster import Kubectl, RemoteError
 from lab.hosts import Host
 from lab.paths import INVENTORY
 from lab.podman import containers, settle
 from lab.traces import Traces
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the state of the cluster to the report of a test that failed."""
+    report = yield
+    kubectl = getattr(item, "funcargs", {}).get("kubectl")
+    if report.failed and kubectl:
+        try:
+            report.sections.append(("the cluster", kubectl.state()))
+        except (RemoteError, subprocess.TimeoutExpired) as error:
+            report.sections.append(("the cluster", f"says nothing: {error}"))
+    return report
 
 
 @pytest.fixture(scope="session")

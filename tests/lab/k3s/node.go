@@ -289,10 +289,12 @@ func startKubelet(p *processes, s settings, own node, c cluster) error {
 		"evictionHard":             map[string]string{"imagefs.available": "5%", "nodefs.available": "5%"},
 		"failCgroupV1":             false,
 		"failSwapOn":               false,
-		"protectKernelDefaults":    s.flag("protect-kernel-defaults"),
-		"resolvConf":               s.text("resolv-conf", "/etc/resolv.conf"),
-		"tlsCertFile":              agentDirectory + "/serving-kubelet.crt",
-		"tlsPrivateKeyFile":        agentDirectory + "/serving-kubelet.key",
+		// k3s pins the images that it imports, which Debian's containerd cannot: here no image is removed to save disk.
+		"imageGCHighThresholdPercent": 100,
+		"protectKernelDefaults":       s.flag("protect-kernel-defaults"),
+		"resolvConf":                  s.text("resolv-conf", "/etc/resolv.conf"),
+		"tlsCertFile":                 agentDirectory + "/serving-kubelet.crt",
+		"tlsPrivateKeyFile":           agentDirectory + "/serving-kubelet.key",
 		// A host that is a container may not touch the machine's kernel.
 		"featureGates": map[string]bool{"KubeletInUserNamespace": true},
 	})
