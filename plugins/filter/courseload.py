@@ -120,6 +120,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     # A load test.
     "load_test_seconds": load_test.seconds,
     "load_test_refusals": load_test.refusals,
+    "ab_refusals": load_test.ab_refusals,
+    "ab_samples": load_test.ab_samples,
     "capacity_refusals": load_test.capacity_refusals,
     "load_test_objectives": objectives.normal,
     "load_test_shape": shapes.chosen,

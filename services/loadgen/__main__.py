@@ -1,5 +1,5 @@
 """The load test's commands: `run` is `baseline`, `drive`, `reconcile`, `figures`, `report` in turn, `capacity`
-is one run after the other; `work` is a worker.
+is one run after the other; `ab` is a run for one side of a comparison; `work` is a worker.
 
 python3 -m loadgen run --directory DIR --target URL --users 100 ...
 python3 -m loadgen reconcile --directory DIR
@@ -114,6 +114,39 @@ def capacity(options: argparse.Namespace) -> None:
     write_certificate(root, find_capacity(settings, plan, try_step))
 
 
+def ab(options: argparse.Namespace) -> None:
+    """Runs a load test for one side of an A/B comparison, and compares what there is so far."""
+    from loadgen.ab.page import read_comparison, write_comparison
+    from loadgen.ab.result import compared
+    from loadgen.ab.samples import Sample, sample_settings
+    from loadgen.capacity.result import this_machine
+    from loadgen.capacity.run import result_of
+    from loadgen.capacity.search import Step
+    from loadgen.progress import say
+
+    root: Path = options.directory
+    if options.await_follower:
+        _await_follower(RunDirectory(root))
+        RunDirectory(root).followed.unlink()  # the next side's is to be followed as well
+    step = Step("sample", options.sample_rate, options.sample_s)
+    name = f"round {options.round}, {options.side.upper()}"
+    settings = sample_settings(_settings(options, rate=1.0, spawn_rate=1.0, duration_s=1.0), step, options.side)
+    directory = RunDirectory(root / "samples" / f"{options.round:02}-{options.side}")
+    directory.path.mkdir(parents=True)
+    write_json(directory.settings, settings)
+    say(f"{name}: {options.sample_s} s")
+    if code := _run_stages(directory, f"{name}: "):
+        sys.exit(code)
+    for ids in directory.path.glob("*.ids"):
+        ids.unlink()
+    earlier = read_comparison(root)
+    samples = [*(earlier.samples if earlier else []), Sample(options.round, options.side, result_of(step, directory))]
+    comparison = compared(options.sides, samples, settings, this_machine(), time.time())
+    write_comparison(root, comparison)
+    result = samples[-1].result
+    say(f"{name}: {result.rps:,g} a second answered, p99 {result.latency_ms.p99:g} ms")
+
+
 def baseline(options: argparse.Namespace) -> None:
     """Notes what is in the databases before the run."""
     from loadgen.progress import say
@@ -204,6 +237,7 @@ def report(options: argparse.Namespace) -> None:
 COMMANDS = {
     "run": run,
     "capacity": capacity,
+    "ab": ab,
     "baseline": baseline,
     "drive": drive,
     "work": work,
@@ -233,12 +267,14 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--again", action="store_true", help="wait for another master after each")
             continue
         sub.add_argument("--directory", type=Path, required=True, help="where the run's files are")
-        if name in ("run", "capacity"):
+        if name in ("run", "capacity", "ab"):
             _add_settings(sub)
         if name == "run":
             _add_load(sub)
         if name == "capacity":
             _add_search(sub)
+        if name == "ab":
+            _add_sample(sub)
     return parser
 
 
@@ -260,6 +296,16 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     add("--precision", type=float, required=True, help="by how much, of 1, what was missed may be above the answer")
     add("--limit", dest="limit_s", type=float, required=True, help="seconds that the search may take")
     add("--system", type=json.loads, required=True, help='JSON: {"pods": {"relay": 3}, "single_threaded": ["relay"]}')
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--sides", type=json.loads, required=True, help='JSON: {"a": {}, "b": {"route_cpu": "500m"}}, what was set')
+    add("--side", choices=("a", "b"), required=True, help="which of the two the system has now")
+    add("--round", type=int, required=True, help="from 1 up")
+    add("--users", type=int, required=True, help="who post as fast as they get answers, where there is no rate")
+    add("--sample-rate", type=float, required=True, help="requests a second, open arrivals; 0: as fast as users can")
+    add("--sample", dest="sample_s", type=int, required=True, help="seconds, beside the warm-up")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -126,14 +126,14 @@ def latency_over_time(title: str, unit: str, lines: Sequence[Line], limits: Sequ
     return _draw(Chart(title, "seconds", unit, lines, limits, _seconds(lines), LogAxis(_values(lines, limits))))
 
 
-def over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+def over_runs(title: str, unit: str, lines: Sequence[Line], across: str = "run") -> Markup:
     """Lines over the numbers of runs, from 0 up."""
-    return _draw(Chart(title, "run", unit, lines, [], _runs(lines), _from_0(lines)))
+    return _draw(Chart(title, across, unit, lines, [], _runs(lines), _from_0(lines)))
 
 
-def latency_over_runs(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+def latency_over_runs(title: str, unit: str, lines: Sequence[Line], across: str = "run") -> Markup:
     """Latencies over the numbers of runs, on a logarithmic scale."""
-    return _draw(Chart(title, "run", unit, lines, [], _runs(lines), LogAxis(_values(lines))))
+    return _draw(Chart(title, across, unit, lines, [], _runs(lines), LogAxis(_values(lines))))
 
 
 def over_rates(title: str, unit: str, lines: Sequence[Line]) -> Markup:

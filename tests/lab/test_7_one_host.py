@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,37 @@ def site(single: Host, built: Release, bundle: Path) -> Play:
 
 def count(host: Host) -> int:
     return int(run(host, COUNT))
+
+
+def test_a_comparison_has_the_settings_of_each_side_by_turns(
+    site: Play, built: Release, bundle: Path, tmp_path: Path
+) -> None:
+    """The test after this one sees that the system has its own settings back."""
+    settings: dict[str, Any] = {
+        "release": built,
+        "inventory": INVENTORY,
+        "bundle_dir": str(bundle),
+        "a": {"routes": {"relay": 0}},
+        "b": {"routes": {"direct": 0}},
+    }
+    # A setting that -e wins for would be the same on both sides.
+    refused = playbook("capacity.yml", **settings, routes={"relay": 50, "direct": 50})
+    assert not refused.ok
+    assert "routes is given with -e as well" in " ".join(refused.reasons)
+    done = playbook(
+        "capacity.yml", **settings, ab_rounds=2, ab_sample="5s", ab_rate=40, locust_reports_dir=str(tmp_path)
+    )
+    assert done.ok, done.output[-4000:]
+    (page,) = tmp_path.glob("*-ab/ab.html")
+    found = json.loads((page.parent / "ab.json").read_text())
+    assert [(sample["round"], sample["side"]) for sample in found["samples"]] == [
+        (1, "a"),
+        (1, "b"),
+        (2, "b"),
+        (2, "a"),
+    ]
+    assert all(sample["result"]["lost"] == 0 and 20 < sample["result"]["rps"] < 60 for sample in found["samples"])
+    assert set(re.findall(r"relay (\d+) % / direct", done.output)) == {"0", "100"}, "each side had its own routes"
 
 
 def test_a_second_run_changes_nothing(site: Play, built: Release, bundle: Path) -> None:

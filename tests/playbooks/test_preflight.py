@@ -144,6 +144,13 @@ def test_a_search_for_the_capacity_that_cannot_be_is_refused() -> None:
     stopped(run, *(f"{name} must be" for name in settings))
 
 
+def test_a_comparison_that_cannot_be_is_refused() -> None:
+    run = play("capacity.yml", a={"rute_cpu": "1"}, b={"routes": {"relay": -1}}, ab_rounds=1)
+    stopped(run, "routes must be weights")
+    run = play("capacity.yml", a={"rute_cpu": "1"}, b={"routes": {"relay": 1}}, ab_rounds=1)
+    stopped(run, "rute_cpu is no setting", "ab_rounds must be")
+
+
 def cluster(directory: Path, **groups: dict[str, dict[str, Any]]) -> str:
     """The inventory of a cluster with these groups of hosts."""
     path = directory / "cluster.yml"

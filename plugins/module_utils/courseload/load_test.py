@@ -12,6 +12,8 @@ from .objectives import number
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 WORKER = "locust-worker-{}"
+SIDES = ("a", "b")
+LEAST_ROUNDS = 2
 
 
 def seconds(duration: object) -> int:
@@ -93,6 +95,40 @@ def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: 
     if not wrong and any(objective["what"] == "throughput" for objective in options["objectives"]):
         wrong = ["objectives must be without a throughput: a search for the capacity asks for another rate each time."]
     return [*told, *wrong]
+
+
+def ab_refusals(options: Mapping[str, Any], hosts: Sequence[str], undefined: Sequence[str]) -> list[str]:
+    """A sentence for each option of an A/B comparison that is not possible; `undefined` are settings of its sides."""
+    rounds, users = _whole(options["ab_rounds"], 3), _whole(options["ab_users"], 6)
+    checks = [
+        ("the group load", bool(hosts), "hosts of the inventory that send the load"),
+        ("ab_rounds", (rounds or 0) >= LEAST_ROUNDS, f"a whole number from {LEAST_ROUNDS} to 999"),
+        ("ab_sample", seconds(options["ab_sample"]) >= 5, "at least 5 seconds, written like 35s or 1m"),
+        ("ab_rate", number(options["ab_rate"]) is not None, "requests per second, or 0 for as fast as answers come"),
+        ("ab_users", bool(users), "a whole number from 1 to 999999"),
+        *_of_notes(options),
+    ]
+    told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
+    sides = [
+        f"{side} must be a dictionary of settings, such as {{'route_cpu': '500m'}}, not '{options[side]}'."
+        for side in SIDES
+        if not isinstance(options[side], Mapping)
+    ]
+    unknown = [f"{name} is no setting: nothing by that name is known." for name in undefined]
+    same = ["a and b are the same, so there is nothing to compare."] if options["a"] == options["b"] else []
+    return [*told, *(sides or [*unknown, *same])]
+
+
+def ab_samples(rounds: object) -> list[dict[str, Any]]:
+    """The load tests of an A/B comparison in their order: each round begins with the side that the last one ended with.
+
+    So a machine that gets slower all the time is as slow for one side as for the other.
+    """
+    return [
+        {"round": number, "side": side}
+        for number in range(1, int(str(rounds)) + 1)
+        for side in (SIDES if number % 2 else SIDES[::-1])
+    ]
 
 
 def _of_notes(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:

@@ -110,6 +110,50 @@ def test_a_search_that_is_not_possible_is_refused_by_the_name_and_value(name: st
     assert said.endswith(f", not '{value}'.")
 
 
+AB = {
+    "a": {},
+    "b": {"route_cpu": "500m"},
+    "ab_rounds": 5,
+    "ab_sample": "35s",
+    "ab_rate": 0,
+    "ab_users": 64,
+    "pool": 1000,
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ab_rounds", 1),
+        ("ab_rounds", "many"),
+        ("ab_sample", "4s"),
+        ("ab_rate", "fast"),
+        ("ab_users", 0),
+        ("pool", 0),
+        ("a", "route_cpu=250m"),
+    ],
+)
+def test_a_comparison_that_is_not_possible_is_refused_by_the_name_and_value(name: str, value: object) -> None:
+    assert load_test.ab_refusals(AB, ["here"], []) == []
+    (said,) = load_test.ab_refusals(AB | {name: value}, ["here"], [])
+    assert said.startswith(f"{name} must be ")
+    assert said.endswith(f", not '{value}'.")
+
+
+def test_a_comparison_needs_settings_that_exist_and_that_differ() -> None:
+    assert load_test.ab_refusals(AB, ["here"], ["rute_cpu"]) == [
+        "rute_cpu is no setting: nothing by that name is known."
+    ]
+    (said,) = load_test.ab_refusals(AB | {"a": AB["b"]}, ["here"], [])
+    assert said == "a and b are the same, so there is nothing to compare."
+
+
+def test_each_round_begins_with_the_side_that_the_last_one_ended_with() -> None:
+    order = [(sample["round"], sample["side"]) for sample in load_test.ab_samples("3")]
+    assert order == [(1, "a"), (1, "b"), (2, "b"), (2, "a"), (3, "a"), (3, "b")]
+
+
 def test_replicas_are_held_in_a_cluster_only() -> None:
     options = CAPACITY | {"clustered": False}
     (said,) = load_test.capacity_refusals(options, ["here"], ROUTES)
