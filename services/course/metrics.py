@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from course.cgroup import CpuLimitCollector
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 NOTES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -106,11 +108,12 @@ class _Families(Collector):
 
 
 class Exposition:
-    """The page behind /metrics: the given parts and the process's own figures (memory, CPU, garbage collection)."""
+    """The page behind /metrics: the given parts and the process's own figures (memory, CPU, its limit, garbage)."""
 
     def __init__(self, *parts: RequestMetrics | WriteMetrics | DatabaseMetrics) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Families(*parts))
+        self._registry.register(CpuLimitCollector())
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from hdrh.histogram import HdrHistogram
 
+from course.cgroup import cpu_limit
 from loadgen.latency import count, new_histogram
 
 SCHEDSTAT = Path("/proc/self/schedstat")
@@ -24,7 +25,8 @@ class WorkerReport(msgspec.Struct):
     """What happened on a worker since its last report; `number` counts the reports, so that a lost one shows.
 
     What ends in `so_far` counts from the run's beginning: it does not grow out of the ids, so that the two can be
-    compared. `users` have begun their work. For `waited_s` the worker could have gone on, and no core was free.
+    compared. `users` have begun their work. `cpu_s` is in seconds of a core, or of what a limit below one leaves of it.
+    For `waited_s` the worker could have gone on, and no core was free.
     """
 
     run: str
@@ -77,6 +79,7 @@ class Recorder:
         self._errors: dict[str, Counter[str]] = defaultdict(Counter)
         self._acknowledged: dict[str, bytearray] = defaultdict(bytearray)
         self._unknown = bytearray()
+        self._core = min(1.0, cpu_limit() or 1.0)
         self._cpu = time.process_time()
         self._waited = waited_for_a_core()
         self._wall = time.perf_counter()
@@ -116,7 +119,7 @@ class Recorder:
             requests_so_far=self._requests,
             acknowledged_so_far=dict(self._acknowledged_so_far),
             unknown_so_far=self._unknown_so_far,
-            cpu_s=cpu - self._cpu,
+            cpu_s=(cpu - self._cpu) / self._core,
             waited_s=waited - self._waited,
             wall_s=wall - self._wall,
             pause_s=self.pause_s,

@@ -7,6 +7,7 @@ from loadgen.prometheus import NoAnswer, Prometheus
 
 PATIENCE_S = 5.0
 BUSY = 0.90  # from here on a CPU has nothing left: requests come in bursts, and the kernel needs its part
+THROTTLED = 0.25  # of the periods: a limit that holds a workload back now and then is a burst's
 _HOST_CORES = 'count by (host) (node_cpu_seconds_total{mode="idle"}) or max by (host) (machine_cpu_cores)'
 NAMED = 4  # of those who used the most of a host's CPU
 
@@ -31,6 +32,7 @@ def take_evidence(address: str, at: float) -> Evidence:
             cpu_cores=values("workload:cpu_cores:rate30s", "workload"),
             replicas={name: int(number) for name, number in replicas.items()},
             p99_s=values("workload_database:seconds:p99_30s", "workload", "database"),
+            throttled=values("workload:cpu_throttled:ratio30s", "workload"),
         )
     except NoAnswer:
         return Evidence()
@@ -41,10 +43,19 @@ def what_gave_in(evidence: Evidence, single_threaded: Collection[str]) -> Findin
 
     A replica of the workloads that are `single_threaded` uses one core at most.
     """
-    for finding in (_of_hosts(evidence), _of_workloads(evidence, single_threaded), _of_databases(evidence)):
-        if finding is not None:
-            return finding
-    return None
+    workloads = _of_workloads(evidence, single_threaded)
+    found = (_of_limits(evidence), _of_hosts(evidence), workloads, _of_databases(evidence))
+    return next((finding for finding in found if finding), None)
+
+
+def _of_limits(evidence: Evidence) -> Finding | None:
+    name, part = max(evidence.throttled.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if part < THROTTLED:
+        return None
+    used = f", at {evidence.cpu_cores[name]:.2f} cores" if name in evidence.cpu_cores else ""
+    return Finding(
+        f"CPU limit of {name}", f"{name} was held back by its CPU limit {part:.0%} of the time{used}.", of_cpu=False
+    )
 
 
 def _of_hosts(evidence: Evidence) -> Finding | None:

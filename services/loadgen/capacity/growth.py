@@ -48,7 +48,7 @@ def growth_of(held: StepResult | None, finding: Finding | None, system: System, 
     if not used or used.keys() != cores.keys():
         return _unknown("Prometheus did not say what CPU the hosts used, so nothing is said of more hosts.")
     if finding and not finding.of_cpu:
-        return _unknown(f"{finding.what} gave in first and no CPU was short, so nothing is said of more hosts.")
+        return _unknown(f"{finding.what} gave in first, which more hosts do not mend, so nothing is said of them.")
     generator = held.generator_cores * system.workers / workers
     spent = sum(used[host] * cores[host] for host in used) - generator
     return _predicted(held, _parts(held, spent, system, min(cores.values())), cores, min(BUSY, max(used.values())))

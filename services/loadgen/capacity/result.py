@@ -17,7 +17,7 @@ class Evidence(msgspec.Struct):
 
     `host_cpu` is the part (0 to 1) of a host's CPU that was in use, of its `host_cores`. `cpu_cores` and `replicas` are
     by workload, all its replicas together; `p99_s` is who waited for which database, such as `direct to mongodb`, in
-    seconds.
+    seconds. `throttled` is the part (0 to 1) of the time in which a CPU limit held a workload back.
     """
 
     host_cpu: dict[str, float] = {}
@@ -25,6 +25,7 @@ class Evidence(msgspec.Struct):
     cpu_cores: dict[str, float] = {}
     replicas: dict[str, int] = {}
     p99_s: dict[str, float] = {}
+    throttled: dict[str, float] = {}
 
 
 class StepResult(msgspec.Struct):

@@ -73,7 +73,11 @@ def test_in_a_cluster_the_hosts_beside_it_do_not_count_and_what_is_left_over_sca
         (None, CPU, "No rate was held"),
         (msgspec.structs.replace(HELD, step=Step(HOLD, 1000.0, 10)), CPU, "takes 30 s to measure"),
         (msgspec.structs.replace(HELD, evidence=Evidence()), CPU, "Prometheus did not say"),
-        (HELD, Finding("mongodb", "It was waited for.", of_cpu=False), "mongodb gave in first and no CPU was short"),
+        (
+            HELD,
+            Finding("mongodb", "It was waited for.", of_cpu=False),
+            "mongodb gave in first, which more",
+        ),
     ],
 )
 def test_where_the_cpu_of_a_note_does_not_tell_nothing_is_said(held, finding, why):

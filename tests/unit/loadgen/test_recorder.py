@@ -83,8 +83,18 @@ def test_a_report_says_what_was_used_of_a_core_and_for_how_long_none_was_free(mo
     first, second = recorder.report(users=1), recorder.report(users=1)
     assert 0.05 <= first.cpu_s <= first.wall_s + 0.01
     assert second.cpu_s < 0.05
+
     assert (first.waited_s, second.waited_s) == (0.25, 0.25)
     assert recorder.report(users=1).waited_s == 0
+
+
+def test_where_a_limit_is_less_than_a_core_cpu_is_of_what_it_leaves(monkeypatch):
+    monkeypatch.setattr("loadgen.recorder.cpu_limit", lambda: 0.1)
+    recorder = Recorder("run", "worker")
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    assert recorder.report(users=1).cpu_s >= 0.5
 
 
 def test_the_kernel_says_how_long_this_process_waited_for_a_core(tmp_path, monkeypatch):
