@@ -21,7 +21,17 @@ import msgspec
 
 from course.settings import BadSetting, Environment
 from loadgen.prometheus import parse_address
-from loadgen.settings import ARRIVALS, CLOSED, STEP, Objective, RunDirectory, Settings, write_json
+from loadgen.settings import (
+    ARRIVALS,
+    CLOSED,
+    SEARCH,
+    STEP,
+    Objective,
+    RunDirectory,
+    SearchDirectory,
+    Settings,
+    write_json,
+)
 from loadgen.shapes import CONSTANT, Shape
 from loadgen.targets import parse_targets
 
@@ -55,10 +65,10 @@ def run(options: argparse.Namespace) -> None:
     sys.exit(_run_stages(directory))
 
 
-def _run_stages(directory: RunDirectory, step: str = "") -> int:
+def _run_stages(directory: RunDirectory, environment: Mapping[str, str] | None = None) -> int:
     """Runs the stages, until one fails; returns its exit code."""
     for stage in ("baseline", "drive", "reconcile", "figures", "report"):
-        if code := _command(stage, f"--directory={directory.path}", environment={STEP: step}):
+        if code := _command(stage, f"--directory={directory.path}", environment=environment):
             return code
     return 0
 
@@ -94,24 +104,29 @@ def capacity(options: argparse.Namespace) -> None:
     from loadgen.capacity.run import Plan, StepFailed, find_capacity, result_of, step_settings
     from loadgen.capacity.search import Limits, Step
 
-    root: Path = options.directory
+    search = SearchDirectory(options.directory)
     if options.await_follower:
-        _await_follower(RunDirectory(root))
+        _await_follower(search)
     settings = _settings(options, users=options.workers, rate=1.0, spawn_rate=1.0, duration_s=1.0)
     limits = Limits(options.start_rate, options.step_s, options.hold_s, options.precision)
 
     def try_step(number: int, step: Step) -> StepResult:
-        directory = RunDirectory(root / "steps" / f"{number:02}")
+        directory = search.step(number)
         directory.path.mkdir(parents=True)
         write_json(directory.settings, step_settings(settings, number, step))
-        if _run_stages(directory, f"step {number}, {step.rate:,g} a second: "):
+        told = {STEP: f"step {number}, {step.rate:,g} a second: ", SEARCH: str(search.path)}
+        if _run_stages(directory, told):
             raise StepFailed(f"Step {number} ({step.rate:,g} a second) could not be run to its end: its lines say why.")
-        for ids in directory.path.glob("*.ids"):
-            ids.unlink()
         return result_of(step, directory)
 
     plan = Plan(limits, options.limit_s, msgspec.convert(options.system, System))
-    write_certificate(root, find_capacity(settings, plan, try_step))
+    try:
+        if code := _command("baseline", f"--directory={search.path}"):
+            sys.exit(code)
+        write_certificate(search.path, find_capacity(settings, plan, try_step))
+    finally:
+        for ids in search.path.rglob("*.ids"):  # a step needs those of the steps before it
+            ids.unlink()
 
 
 def ab(options: argparse.Namespace) -> None:
@@ -153,13 +168,18 @@ def baseline(options: argparse.Namespace) -> None:
     from loadgen.reconcile import take_baseline
     from loadgen.stores import DatabaseUnavailable, connect, patiently
 
-    directory = RunDirectory(options.directory)
+    directory, search = RunDirectory(options.directory), _search()
     documents, applied = connect(os.environ)
     try:
-        counts = patiently(lambda: take_baseline(directory, documents, applied, say), PATIENCE_S)
+        counts = patiently(lambda: take_baseline(directory, documents, applied, say, search), PATIENCE_S)
     except DatabaseUnavailable as problem:
         sys.exit(f"courseload: {problem}, and a run begins with a look at what is stored: run site.yml, and again.")
     write_json(directory.baseline, counts)
+
+
+def _search() -> SearchDirectory | None:
+    """The search that this run is a step of, if it is one."""
+    return SearchDirectory(Path(os.environ[SEARCH])) if SEARCH in os.environ else None
 
 
 def drive(options: argparse.Namespace) -> None:
@@ -192,13 +212,13 @@ def reconcile(options: argparse.Namespace) -> None:
     from loadgen.reconcile import compare, leave_unreconciled
     from loadgen.stores import DatabaseUnavailable, connect, patiently
 
-    directory = RunDirectory(options.directory)
+    directory, search = RunDirectory(options.directory), _search()
     documents, applied = connect(os.environ)
     try:
-        found = patiently(lambda: compare(directory, documents, applied, say), PATIENCE_S)
+        found = patiently(lambda: compare(directory, documents, applied, say, search), PATIENCE_S)
     except DatabaseUnavailable as problem:
         # A run that took a database down is one whose report is wanted most.
-        leave_unreconciled(directory, str(problem))
+        leave_unreconciled(directory, str(problem), search)
         say(f"not reconciled: {problem}")
         return
     write_json(directory.reconciliation, found)

@@ -67,6 +67,21 @@ class IdFile:
         return os.pread(self._file.fileno(), ID_BYTES, place * self._size)
 
 
+class IdFiles:
+    """Several such files as one; what they hold of a range comes file by file."""
+
+    def __init__(self, paths: Iterable[Path], more: int = 0) -> None:
+        self._files = [IdFile(path, more) for path in paths]
+
+    def count(self, within: Range) -> int:
+        """How many ids of a range there are."""
+        return sum(file.count(within) for file in self._files)
+
+    def read(self, within: Range) -> Iterator[bytes]:
+        """The records of a range."""
+        return (record for file in self._files for record in file.read(within))
+
+
 class Sorter:
     """Takes ids in any order, each with one byte that belongs to it, and writes them sorted."""
 

@@ -14,22 +14,30 @@ and none can make up for another. A note that failed (timeout, closed connection
 
 Of Redis only what its counters and its memory of what it counted tell: a note is missing that is not among what it
 counted, or by which a counter grew too little; and duplicated is what a counter grew too much.
+
+A step of a search for the capacity reads its own notes, by their ids, and compares the number of documents. Only where
+that has not grown by the notes found, all documents are read, to tell what happened. So a document that vanished and
+one that appeared in the same step make up for each other, and neither is noticed. What was there before a step is what
+was there before the search and what its steps have found since; a note of an earlier step that was not found then may
+come late, and is neither duplicated nor vanished.
 """
 
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
 from course.note import FIELDS
 from course.stored import OTHER
-from loadgen.attempted import LOST, UNKNOWN, Attempted, Reported, Rows
+from loadgen.attempted import BATCH, LOST, UNKNOWN, Attempted, Reported, Rows
 from loadgen.collector import Load
 from loadgen.content import Contents, id_in
-from loadgen.ids import ID_BYTES, IdFile, Range, write_ids
+from loadgen.ids import ID_BYTES, IdFile, IdFiles, Range, write_ids
 from loadgen.pool import make_pool, place_in_pool
-from loadgen.settings import RunDirectory, Settings, write_csv, write_json
+from loadgen.settings import RunDirectory, SearchDirectory, Settings, write_csv, write_json
 from loadgen.stores import Applied, Counters, Documents
 
 COUNTED_ROUTE = "direct"  # the route whose notes Redis counts
@@ -74,8 +82,20 @@ class Reconciliation(msgspec.Struct):
     reported: Reported = msgspec.field(default_factory=Reported)
 
 
-def take_baseline(directory: RunDirectory, documents: Documents, applied: Applied, progress: Progress) -> Baseline:
-    """Looks at what is there before the run starts."""
+def take_baseline(
+    directory: RunDirectory,
+    documents: Documents,
+    applied: Applied,
+    progress: Progress,
+    search: SearchDirectory | None = None,
+) -> Baseline:
+    """Looks at what is there before a run or a search starts; with `search`, before a step of it, only at how much."""
+    if search:
+        if not search.baseline.exists():  # the step before could not be reconciled
+            _drop_stored(search)
+            write_json(search.baseline, take_baseline(search, documents, applied, progress))
+        known = msgspec.json.decode(search.baseline.read_bytes(), type=Baseline)
+        return Baseline(documents.total(), applied.counters(), known.others)
     seen = 0
 
     def ids() -> Iterator[list[bytes]]:
@@ -89,36 +109,103 @@ def take_baseline(directory: RunDirectory, documents: Documents, applied: Applie
 
     write_ids(directory.before, ids())
     others = _others(documents, seen)
-    return Baseline(seen + len(others), applied.counters(), [other.hex() for other in sorted(others)])
+    return Baseline(seen + len(others), applied.counters(), _hex(others))
 
 
-def compare(directory: RunDirectory, documents: Documents, applied: Applied, progress: Progress) -> Reconciliation:
-    """Compares both databases with what the run's directory says was acknowledged and attempted."""
+def compare(
+    directory: RunDirectory,
+    documents: Documents,
+    applied: Applied,
+    progress: Progress,
+    search: SearchDirectory | None = None,
+) -> Reconciliation:
+    """Compares both databases with what the run's directory says was acknowledged and attempted.
+
+    With `search`, the run is a step of it, and the steps before it have left their files.
+    """
     settings = msgspec.json.decode(directory.settings.read_bytes(), type=Settings)
     load = msgspec.json.decode(directory.load.read_bytes(), type=Load)
     before = msgspec.json.decode(directory.baseline.read_bytes(), type=Baseline)
     total, counters = _settled(documents, applied, bool(load.unknown or load.lost_attempts))
     run = Attempted(settings, load, directory)
     run.sort(documents)
-    attempted, earlier = IdFile(directory.attempted, more=1), IdFile(directory.before)
+    ids = _ids_of(directory, search)
     check = _Check(settings, run.outcomes, applied)
-
-    def most(within: Range) -> int:
-        return max(documents.count(within), attempted.count(within), earlier.count(within))
-
-    for within in Range().split(most):
-        check.look(attempted.read(within), earlier.read(within), documents.read(within))
-        progress(f"reconciling: {check.read:,} of {total:,} documents read, {check.found:,} of them this run's")
-    others = _others(documents, check.read)
-    check.look([], [bytes.fromhex(other) for other in before.others], others.values())
+    if search:
+        write_ids(directory.stored, _look_up(check, ids.attempted, documents, progress))
+    if not search or before.documents + check.found != total:
+        check = _Check(settings, run.outcomes, applied)
+        write_ids(directory.stored, _look_at_all(check, ids, documents, total, progress))
+        others = _others(documents, check.read)
+        check.look([], [bytes.fromhex(other) for other in before.others], others.values())
+        if search:
+            _renew_baseline(search, directory, Baseline(check.read, counters, _hex(others)))
     _write_rows(directory, check.missing, [*run.repeated, *check.differences])
     return Reconciliation(check.of_mongodb(), check.of_redis(before.counters, counters), run.reported)
 
 
-def leave_unreconciled(directory: RunDirectory, why: str) -> None:
-    """Leaves in the run's directory why nothing is known of its notes."""
+def leave_unreconciled(directory: RunDirectory, why: str, search: SearchDirectory | None = None) -> None:
+    """Leaves in the run's directory why nothing is known of its notes; a search's next step reads all ids anew."""
     write_json(directory.reconciliation, why)
     _write_rows(directory, [], [])
+    if search:
+        search.baseline.unlink(missing_ok=True)
+
+
+class _Ids(NamedTuple):
+    """The ids of a run; of what was there before it; and of notes of earlier steps, which may come late."""
+
+    attempted: IdFile
+    before: IdFiles
+    late: IdFiles
+
+
+def _ids_of(directory: RunDirectory, search: SearchDirectory | None) -> _Ids:
+    attempted = IdFile(directory.attempted, more=1)
+    if not search:
+        return _Ids(attempted, IdFiles([directory.before]), IdFiles([]))
+    steps = [step for step in search.steps() if step.path != directory.path]
+    before = [search.before, *(step.stored for step in steps if step.stored.exists())]
+    late = [step.attempted for step in steps if step.attempted.exists()]
+    return _Ids(attempted, IdFiles(before), IdFiles(late, more=1))
+
+
+def _renew_baseline(search: SearchDirectory, step: RunDirectory, found: Baseline) -> None:
+    """What a step found when it looked at all documents is what was there before the next one."""
+    step.stored.replace(search.before)
+    _drop_stored(search)
+    write_json(search.baseline, found)
+
+
+def _drop_stored(search: SearchDirectory) -> None:
+    """Removes what steps found before all ids were read anew."""
+    for step in search.steps():
+        step.stored.unlink(missing_ok=True)
+
+
+def _look_up(check: "_Check", attempted: IdFile, documents: Documents, progress: Progress) -> Iterator[list[bytes]]:
+    """Compares the run's own documents, asked for by their ids; gives the ids found, range by range."""
+    for within in Range().split(attempted.count):
+        records = attempted.read(within)
+        asked = [record[:ID_BYTES] for record in records]
+        parts = (asked[at : at + BATCH] for at in range(0, len(asked), BATCH))
+        yield check.look(records, [], chain.from_iterable(map(documents.fetch, parts)))
+        progress(f"reconciling: {check.found:,} of this run's {len(attempted):,} notes found")
+
+
+def _look_at_all(
+    check: "_Check", ids: _Ids, documents: Documents, total: int, progress: Progress
+) -> Iterator[list[bytes]]:
+    """Compares all documents; gives the ids found, range by range."""
+
+    def most(within: Range) -> int:
+        return max(counted.count(within) for counted in (documents, *ids))
+
+    for within in Range().split(most):
+        yield check.look(
+            ids.attempted.read(within), ids.before.read(within), documents.read(within), ids.late.read(within)
+        )
+        progress(f"reconciling: {check.read:,} of {total:,} documents read, {check.found:,} of them this run's")
 
 
 class _Check:
@@ -134,19 +221,33 @@ class _Check:
         self.read = self.found = 0
         self._acknowledged, self._stored, self._counted = Counter[str](), Counter[str](), Counter[str]()
         self._altered = self._misrouted = self._duplicated = self._appeared = self._vanished = 0
-        # By place in the pool: notes that Redis counted, and those of which nobody can say whether it did.
-        self._certain, self._possible = Counter[int](), Counter[int]()
+        # By place in the pool: notes that Redis counted, those of which nobody can say whether it did, and those of
+        # earlier steps, which it may have counted meanwhile.
+        self._certain, self._possible, self._late = Counter[int](), Counter[int](), Counter[int]()
 
-    def look(self, attempted: Sequence[bytes], before: Sequence[bytes], documents: Iterable[bytes]) -> None:
-        """Compares a range's documents with the run's ids in it, and with the ids that were there before."""
+    def look(
+        self,
+        attempted: Iterable[bytes],
+        before: Iterable[bytes],
+        documents: Iterable[bytes],
+        late: Iterable[bytes] = (),
+    ) -> list[bytes]:
+        """Compares a range's documents with the run's ids in it, and with those of before; returns the ids found.
+
+        Notes of earlier steps, `late`, may be there or not.
+        """
         wanted = {record[:ID_BYTES]: self._outcomes[record[ID_BYTES]] for record in attempted}
         earlier = set(before)
+        allowed = {record[:ID_BYTES] for record in late} - earlier
         by_mark: dict[bytes, list[tuple[bytes, str]]] = defaultdict(list)
+        ids = []
         for document in documents:
-            self.read += 1
             note_id = id_in(document)
+            ids.append(note_id)
             if outcome := wanted.pop(note_id, None):
                 by_mark[self._note(note_id, outcome, document)].append((note_id, outcome))
+            elif note_id in allowed:
+                self._late[self._place(note_id)] += 1
             elif note_id not in earlier:
                 self._stranger(note_id, document)
             earlier.discard(note_id)
@@ -155,6 +256,8 @@ class _Check:
             self.differences.add("vanished", note_id.hex())
         self._lost(wanted)
         self._count(by_mark)
+        self.read += len(ids)
+        return sorted(ids)
 
     def of_mongodb(self) -> ReconciledDocuments:
         """What was found in MongoDB."""
@@ -173,11 +276,12 @@ class _Check:
 
     def of_redis(self, before: Counters, after: Counters) -> Reconciled:
         """Sets what Redis says it counted against how its counters grew."""
-        certain, possible = self._certain.total(), self._possible.total()
+        certain, possible, late = self._certain.total(), self._possible.total(), self._late.total()
         counted = self._counted[COUNTED_ROUTE] + min(max(0, after.total - before.total - certain), possible)
-        less, more = _off(after.total - before.total, certain, certain + possible)
+        less, more = _off(after.total - before.total, certain, certain + possible + late)
         for field in FIELDS:
-            least, most = self._by_text(field, self._certain), self._by_text(field, self._certain + self._possible)
+            least = self._by_text(field, self._certain)
+            most = self._by_text(field, self._certain + self._possible + self._late)
             off = _differences(before.by_field[field], after.by_field[field], least, most)
             less, more = max(less, off[0]), max(more, off[1])
         acknowledged = self._acknowledged[COUNTED_ROUTE]
@@ -295,6 +399,10 @@ def _settled(documents: Documents, applied: Applied, uncertain: bool) -> tuple[i
 def _others(documents: Documents, seen: int) -> dict[bytes, bytes]:
     """The documents with another kind of `_id` than an ObjectId, by what stands for it, where there are any."""
     return {id_in(other): other for other in documents.others()} if documents.total() != seen else {}
+
+
+def _hex(ids: Iterable[bytes]) -> list[str]:
+    return [note_id.hex() for note_id in sorted(ids)]
 
 
 def _write_rows(

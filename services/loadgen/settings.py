@@ -24,6 +24,9 @@ CLOSED, OPEN = ARRIVALS = ("closed", "open")
 STEP = "LOADGEN_STEP"
 """The variable with what each line of progress begins with, in a run that is a step of several."""
 
+SEARCH = "LOADGEN_SEARCH"
+"""The variable with the directory of a search, in a run that is a step of it."""
+
 NO_ROUTE = "no route"
 """The name of requests that failed without an X-Route: nobody knows which route they took, if any."""
 
@@ -107,6 +110,7 @@ class RunDirectory:
         self.load = path / "load.json"
         self.unknown = path / "unknown.ids"
         self.attempted = path / "attempted.ids"  # all ids of the run, sorted, each with what became of its request
+        self.stored = path / "stored.ids"  # of the documents that the reconciliation found, sorted
         self.reconciliation = path / "reconciliation.json"
         self.missing = path / "missing.csv"
         self.differences = path / "differences.csv"
@@ -123,6 +127,21 @@ class RunDirectory:
     def acknowledged(self, route: str) -> Path:
         """The ids that a route acknowledged, 12 bytes each, one after the other."""
         return self.path / f"acknowledged-{route}.ids"
+
+
+class SearchDirectory(RunDirectory):
+    """The files of a search for the capacity: a baseline that its steps share, and a run's directory for each step."""
+
+    def step(self, number: int) -> RunDirectory:
+        return RunDirectory(self._steps / f"{number:02}")
+
+    def steps(self) -> list[RunDirectory]:
+        """The steps so far, with the one that is under way."""
+        return [RunDirectory(path) for path in self._steps.iterdir()]
+
+    @property
+    def _steps(self) -> Path:
+        return self.path / "steps"
 
 
 def write_json(path: Path, value: object) -> None:

@@ -45,6 +45,7 @@ class Documents(Protocol):
     def ids(self, within: Range) -> Iterator[bytes]: ...
     def read(self, within: Range) -> Iterator[bytes]: ...
     def others(self) -> Iterator[bytes]: ...
+    def fetch(self, ids: Sequence[bytes]) -> Iterator[bytes]: ...
     def present(self, ids: Sequence[bytes]) -> set[bytes]: ...
 
 
@@ -82,9 +83,13 @@ class MongoNotes:
         """The documents whose `_id` is no ObjectId, whole: the services store none."""
         return self._find({"_id": {"$not": {"$type": "objectId"}}})
 
+    def fetch(self, ids: Sequence[bytes]) -> Iterator[bytes]:
+        """The documents with these ids, whole."""
+        return self._find(_among(ids))
+
     def present(self, ids: Sequence[bytes]) -> set[bytes]:
         """Which of the ids are stored."""
-        return set(map(id_in, self._find({"_id": {"$in": [ObjectId(note) for note in ids]}}, {"_id": 1})))
+        return set(map(id_in, self._find(_among(ids), {"_id": 1})))
 
     def _find(self, wanted: Mapping[str, object], fields: Mapping[str, object] | None = None) -> Iterator[bytes]:
         batches = cast("Iterator[bytes]", self._notes.find_raw_batches(wanted, fields, batch_size=MOST + 1))
@@ -180,6 +185,10 @@ def patiently(ask: Callable[[], T], seconds: float) -> T:
 
 def _of(within: Range) -> dict[str, object]:
     return {"_id": {"$gte": ObjectId(within.first), "$lte": ObjectId(within.last)}}
+
+
+def _among(ids: Sequence[bytes]) -> dict[str, object]:
+    return {"_id": {"$in": [ObjectId(note) for note in ids]}}
 
 
 def _documents(batch: bytes) -> Iterator[bytes]:

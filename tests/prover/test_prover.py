@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from loadgen.settings import SEARCH, SearchDirectory
 from prover import planted
 from services.parts import ROOT, Databases, Process, System, mongodb_uri, redis_url
 from unit.services.helpers import free_port
@@ -148,6 +149,37 @@ async def test_a_planted_defect_is_found_and_named(
         summary = await load_test(tmp_path, system, databases, meanwhile)
     assert summary["verdict"] == "fail"
     assert any(says in reason for reason in summary["reasons"]), summary["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("defect", "says"),
+    [
+        (planted.nothing, None),
+        (planted.drops_a_note, MISSING),
+        (planted.writes_one_twice, "documents were stored that no request accounts for"),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+async def test_a_planted_defect_is_found_in_the_second_step_of_a_search(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch, defect: Callable[[], None], says: str | None
+) -> None:
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT / "services"),
+        "MONGODB_URI": mongodb_uri(),
+        "REDIS_URL": redis_url(),
+    }
+    await databases.notes.insert_many([{"curso": "CHESS"} for _ in range(100)])
+    assert await (await python(environment, "baseline", f"--directory={tmp_path}")).wait() == 0
+    monkeypatch.setenv(SEARCH, str(tmp_path))
+    search, reasons = SearchDirectory(tmp_path), []
+    for number, what in ((1, planted.nothing), (2, defect)):
+        directory = search.step(number).path
+        directory.mkdir(parents=True)
+        async with running(what) as system:
+            summary = await load_test(directory, system, databases, nothing)
+        reasons.append(summary["reasons"])
+    assert reasons[0] == []
+    assert [says in reason for reason in reasons[1]] == ([True] if says else []), reasons[1]
 
 
 @pytest.mark.parametrize("run", range(1, CLEAN_RUNS + 1))

@@ -1,9 +1,13 @@
 """The capacity: a search on a system whose knee is known, what it refuses to answer, and what it says gave in."""
 
+import json
+from pathlib import Path
+
 import msgspec
 import pytest
 from markupsafe import escape
 
+from loadgen import __main__ as loadgen
 from loadgen.capacity.certificate import render, write_certificate
 from loadgen.capacity.evidence import take_evidence, what_gave_in
 from loadgen.capacity.growth import System
@@ -11,7 +15,7 @@ from loadgen.capacity.result import Capacity, Evidence, StepResult
 from loadgen.capacity.run import Plan, StepFailed, find_capacity, step_settings
 from loadgen.capacity.search import HOLD, OVERLOAD, Limits, Step
 from loadgen.latency import Latency
-from loadgen.settings import write_json
+from loadgen.settings import SEARCH, write_json
 from unit.loadgen.conftest import SETTINGS
 from unit.loadgen.fake_prometheus import FakePrometheus
 
@@ -233,3 +237,52 @@ def test_a_search_without_an_answer_is_compared_with_nothing(tmp_path):
     write_certificate(tmp_path, found)
     assert found.answer == [found.refusal]
     assert f'<failure message="{found.refusal}">' in (tmp_path / "junit.xml").read_text()
+
+
+CAPACITY = [
+    "capacity",
+    "--target=http://ingress:8080",
+    *("--pool=100", "--seed=1", "--workers=1", "--weights=relay=50,direct=50"),
+    *("--start-rate=100", "--step=10", "--hold=60", "--precision=0.05", "--limit=3600"),
+    '--objectives=[{"of": "total", "what": "p99", "at_most": 250}]',
+    f"--system={json.dumps(msgspec.to_builtins(SYSTEM))}",
+]
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    """The stages that a search ran, by name, directory, the search that each was told, and the ids there were."""
+    ran = []
+
+    def command(stage, option, environment=None):
+        directory = Path(option.removeprefix("--directory="))
+        searched = (environment or {}).get(SEARCH)
+        ran.append((stage, directory, searched, sorted(path.parent.name for path in tmp_path.rglob("stored.ids"))))
+        if stage == "reconcile":
+            (directory / "stored.ids").touch()
+        return 1 if (stage, directory.name) == ("figures", "03") else 0
+
+    monkeypatch.setattr(loadgen, "_command", command)
+    monkeypatch.setattr("loadgen.capacity.run.result_of", lambda step, _: system(1234)(0, step))
+    return ran
+
+
+def test_a_search_reads_all_ids_once_and_leaves_each_steps_ids_to_those_after_it(tmp_path, stages):
+    loadgen.capacity(loadgen._parser().parse_args([*CAPACITY, f"--directory={tmp_path}"]))
+    assert stages[0] == ("baseline", tmp_path, None, [])
+    assert [(directory.name, search, there) for stage, directory, search, there in stages[1:] if stage == "drive"] == [
+        ("01", str(tmp_path), []),
+        ("02", str(tmp_path), ["01"]),
+        ("03", str(tmp_path), ["01", "02"]),
+    ]
+    # The third step could not be run to its end.
+    assert not list(tmp_path.rglob("*.ids"))
+    assert (tmp_path / "certificate.html").exists()
+
+
+def test_a_search_that_cannot_read_what_is_stored_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr(loadgen, "_command", lambda *_, **__: 7)
+    with pytest.raises(SystemExit) as ended:
+        loadgen.capacity(loadgen._parser().parse_args([*CAPACITY, f"--directory={tmp_path}"]))
+    assert ended.value.code == 7
+    assert not (tmp_path / "steps").exists()

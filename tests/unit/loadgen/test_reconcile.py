@@ -15,12 +15,13 @@ from course.note import FIELDS
 from course.notes import document
 from course.stored import OTHER
 from loadgen import __main__, ids, stores
+from loadgen.attempted import BATCH
 from loadgen.collector import Collector
 from loadgen.content import id_in, read
 from loadgen.keys import key_of
 from loadgen.pool import make_pool, place_in_pool
-from loadgen.reconcile import compare, take_baseline
-from loadgen.settings import write_json
+from loadgen.reconcile import compare, leave_unreconciled, take_baseline
+from loadgen.settings import SearchDirectory, write_json
 from loadgen.stores import Counters
 from loadgen.verdict import _of_notes
 
@@ -32,6 +33,7 @@ class MemoryDocuments:
 
     def __init__(self):
         self.by_id = {}
+        self.reads_of_all = 0
 
     def insert(self, **fields):
         encoded = bson.encode(fields)
@@ -45,20 +47,28 @@ class MemoryDocuments:
         return len(self.by_id)
 
     def count(self, within):
-        return sum(1 for _ in self.read(within))
+        return sum(1 for _ in self._of(within))
 
     def ids(self, within):
         return map(id_in, self.read(within))
 
     def read(self, within):
-        encoded = (self.by_id[note_id] for note_id in self.by_id if within.first <= note_id <= within.last)
-        return (one for one in encoded if isinstance(read(one)["_id"], bson.ObjectId))
+        self.reads_of_all += 1
+        return self._of(within)
+
+    def fetch(self, ids):
+        assert len(ids) <= BATCH
+        return (self.by_id[note_id] for note_id in ids if note_id in self.by_id)
 
     def others(self):
         return (one for one in self.by_id.values() if not isinstance(read(one)["_id"], bson.ObjectId))
 
     def present(self, ids):
         return self.by_id.keys() & set(ids)
+
+    def _of(self, within):
+        encoded = (self.by_id[note_id] for note_id in self.by_id if within.first <= note_id <= within.last)
+        return (one for one in encoded if isinstance(read(one)["_id"], bson.ObjectId))
 
 
 class MemoryCounters:
@@ -87,6 +97,9 @@ class MemoryCounters:
 class World:
     """Databases, with documents of before, and a run whose users have posted to them."""
 
+    search: SearchDirectory | None = None
+    worker = "host_1234"
+
     def __init__(self, settings, directory, make_report):
         self.settings = settings
         self.directory = directory
@@ -99,7 +112,7 @@ class World:
         self.take_baseline()
 
     def take_baseline(self):
-        before = take_baseline(self.directory, self.documents, self.counters, progress=lambda _: None)
+        before = take_baseline(self.directory, self.documents, self.counters, lambda _: None, self.search)
         write_json(self.directory.baseline, before)
 
     def ids(self, user, start, stop):
@@ -120,6 +133,8 @@ class World:
         """The load of workers that reported these ids; with `attempts`, the worker is lost after that."""
         collector = Collector(self.settings, self.directory, 1000.0)
         report = self.make_report(
+            run=self.settings.run,
+            worker=self.worker,
             final=attempts is None,
             acknowledged={"relay": b"".join(relay), "direct": b"".join(direct)},
             unknown=b"".join(unknown),
@@ -131,7 +146,7 @@ class World:
     def reconcile(self, *notes, **further):
         """What comes out of such a load."""
         write_json(self.directory.load, self.load(*notes, **further))
-        return compare(self.directory, self.documents, self.counters, progress=lambda _: None)
+        return compare(self.directory, self.documents, self.counters, lambda _: None, self.search)
 
     def reasons(self, found):
         return [reason for _, reason in _of_notes(self.settings, self.load([bytes(12)]), found) if reason]
@@ -139,6 +154,34 @@ class World:
     def differences(self):
         with self.directory.differences.open() as file:
             return [tuple(row.values()) for row in csv.DictReader(file)]
+
+
+class Searched(World):
+    """Databases, and a search for the capacity that has begun; each step's notes are those of a run of its own."""
+
+    def __init__(self, settings, directory, make_report):
+        super().__init__(settings, directory, make_report)
+        self.search = SearchDirectory(directory.path)
+        self.of_search = settings
+
+    def begin(self, number):
+        """Begins a step."""
+        assert self.search is not None
+        self.directory = self.search.step(number)
+        self.directory.path.mkdir(parents=True)
+        self.worker = f"host_{number}"
+        self.settings = msgspec.structs.replace(self.of_search, run=f"{self.of_search.run}-{number}")
+        write_json(self.directory.settings, self.settings)
+        self.documents.reads_of_all = 0
+        self.take_baseline()
+
+    def step(self, number, size=30):
+        """Begins a step whose notes of both routes are all stored as they were sent; returns them."""
+        self.begin(number)
+        relay, direct = self.ids("0-1", 0, size), self.ids("0-2", 0, size)
+        self.store(relay)
+        self.store(direct, counted=True)
+        return relay, direct
 
 
 @pytest.fixture
@@ -543,3 +586,175 @@ def test_a_note_that_is_gone_with_its_batchs_name_is_not_called_counted_twice(wo
     found = world.reconcile(direct=direct)
     assert verdict(found.mongodb) == (20, 19, 1, 0)
     assert verdict(found.redis) == (20, 20, 0, 0)
+
+
+@pytest.fixture
+def searched(settings, directory, make_report, monkeypatch):
+    monkeypatch.setattr("loadgen.reconcile.SETTLE_S", 0)
+    return Searched(settings, directory, make_report)
+
+
+def test_steps_without_a_difference_read_their_own_notes_only(searched):
+    for number in (1, 2, 3):
+        posted = searched.step(number, size=1500)
+        found = searched.reconcile(*posted)
+        assert (verdict(found.mongodb), verdict(found.redis)) == ((3000, 3000, 0, 0), (1500, 1500, 0, 0))
+        assert searched.reasons(found) == []
+        assert searched.documents.reads_of_all == 0
+
+
+def test_a_step_reads_its_own_notes_in_small_ranges_as_well(searched, monkeypatch):
+    monkeypatch.setattr(ids, "MOST", 3)
+    posted = searched.step(1)
+    assert verdict(searched.reconcile(*posted).mongodb) == (60, 60, 0, 0)
+    assert searched.documents.reads_of_all == 0
+
+
+def test_lost_and_altered_notes_of_a_step_are_found_without_reading_all(searched):
+    relay, direct = searched.step(1)
+    del searched.documents.by_id[relay[0]]
+    searched.documents.change(direct[0], curso="CHESS")
+    searched.documents.change(direct[1], route="relay")
+    found = searched.reconcile(relay, direct)
+    assert verdict(found.mongodb) == (60, 59, 1, 0)
+    assert beside(found.mongodb) == (1, 1, 0, 0)
+    assert [row[:2] for row in searched.differences()] == sorted(
+        [("altered", direct[0].hex()), ("misrouted", direct[1].hex())], key=lambda row: row[1]
+    )
+    assert relay[0].hex() in searched.directory.missing.read_text()
+    assert searched.documents.reads_of_all == 0
+
+
+def test_a_batch_of_a_step_that_redis_did_not_count_is_found_by_its_token(searched):
+    searched.begin(1)
+    direct = searched.ids("0-2", 0, 20)
+    searched.store(direct, counted=True, batch=b"first")
+    for note_id in direct[10:]:
+        searched.documents.change(note_id, batch=b"second")
+    assert verdict(searched.reconcile(direct=direct).redis) == (20, 10, 10, 10)
+    assert searched.documents.reads_of_all == 0
+
+
+@pytest.fixture
+def second(searched):
+    """The notes of a search's second step; those of its first one were all found."""
+    searched.reconcile(*searched.step(1))
+    return searched.step(2)
+
+
+def test_a_duplicate_in_a_later_step_is_named(searched, second):
+    doubled(searched, second[0][0])
+    found = searched.reconcile(*second)
+    assert verdict(found.mongodb) == (60, 60, 0, 1)
+    assert beside(found.mongodb) == (0, 0, 0, 0)
+    assert [row[0] for row in searched.differences()] == ["duplicated"]
+
+
+@pytest.mark.parametrize("fields", [{"curso": "CHESS"}, {"_id": "a text"}], ids=["a note", "a text as id"])
+def test_a_stranger_in_a_later_step_is_named(searched, second, fields):
+    foreign(searched, **fields)
+    found = searched.reconcile(*second)
+    assert verdict(found.mongodb) == (60, 60, 0, 0)
+    assert beside(found.mongodb) == (0, 0, 1, 0)
+    assert [row[0] for row in searched.differences()] == ["appeared"]
+
+
+def test_a_note_counted_twice_in_a_later_step_is_named_where_all_is_read_as_well(searched, second):
+    searched.counters.apply(second[1][0])
+    foreign(searched)
+    assert verdict(searched.reconcile(*second).redis) == (30, 30, 0, 1)
+
+
+@pytest.mark.parametrize("of_step_1", [False, True], ids=["of before the search", "of step 1"])
+def test_a_document_that_vanished_in_a_later_step_is_named(searched, second, of_step_1):
+    gone = id_of(key_of(f"{searched.of_search.run}-1", "0-1", 0)) if of_step_1 else searched.earlier[5]
+    del searched.documents.by_id[gone]
+    found = searched.reconcile(*second)
+    assert verdict(found.mongodb) == (60, 60, 0, 0)
+    assert beside(found.mongodb) == (0, 0, 0, 1)
+    assert searched.differences() == [("vanished", gone.hex(), "", "", "")]
+
+
+def test_one_that_was_lost_and_one_that_was_doubled_in_a_step_do_not_hide_each_other(searched, second):
+    del searched.documents.by_id[second[0][0]]
+    doubled(searched, second[0][1])
+    assert verdict(searched.reconcile(*second).mongodb) == (60, 59, 1, 1)
+
+
+def test_what_one_step_named_is_not_named_by_the_next_that_reads_all(searched, second):
+    del searched.documents.by_id[searched.earlier[5]]
+    foreign(searched)
+    foreign(searched)
+    foreign(searched, _id="a text")
+    assert beside(searched.reconcile(*second).mongodb) == (0, 0, 3, 1)
+    third = searched.step(3)
+    doubled(searched, third[0][0])
+    found = searched.reconcile(*third)
+    assert (found.mongodb.duplicated, *beside(found.mongodb)) == (1, 0, 0, 0, 0)
+    assert len(searched.reasons(found)) == 1
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["relay", "direct"])
+def test_a_failed_note_of_one_step_that_arrives_in_the_next_raises_no_alarm(searched, counted):
+    posted = searched.step(1)
+    late = searched.ids("0-3", 0, 4)
+    searched.reconcile(*posted, unknown=late)
+    posted = searched.step(2)
+    searched.store(late[:3], counted=counted)
+    found = searched.reconcile(*posted)
+    assert (verdict(found.mongodb), verdict(found.redis)) == ((60, 60, 0, 0), (30, 30, 0, 0))
+    assert searched.reasons(found) == []
+    assert searched.differences() == []
+    assert searched.documents.reads_of_all > 0
+
+
+def test_a_failed_note_that_arrives_between_two_steps_raises_no_alarm_when_all_is_read(searched):
+    posted = searched.step(1)
+    late = searched.ids("0-3", 0, 1)
+    searched.reconcile(*posted, unknown=late)
+    searched.store(late)
+    posted = searched.step(2)
+    foreign(searched)
+    found = searched.reconcile(*posted)
+    assert beside(found.mongodb) == (0, 0, 1, 0)
+    assert verdict(found.mongodb) == (60, 60, 0, 0)
+
+
+def test_a_failed_note_that_was_stored_in_its_step_has_vanished_if_it_is_gone_in_the_next(searched):
+    posted = searched.step(1)
+    failed = searched.ids("0-3", 0, 2)
+    searched.store(failed)
+    assert searched.reconcile(*posted, unknown=failed).mongodb.unknown == 2
+    posted = searched.step(2)
+    del searched.documents.by_id[failed[0]]
+    searched.reconcile(*posted)
+    assert searched.differences() == [("vanished", failed[0].hex(), "", "", "")]
+
+
+def test_after_a_step_that_could_not_be_reconciled_the_next_reads_all_ids_anew(searched, second):
+    leave_unreconciled(searched.directory, "MongoDB did not answer", searched.search)
+    del searched.documents.by_id[searched.earlier[5]]
+    del searched.documents.by_id[id_of(key_of(f"{searched.of_search.run}-1", "0-1", 0))]
+    third = searched.step(3)
+    assert searched.documents.reads_of_all > 0
+    doubled(searched, third[0][0])
+    found = searched.reconcile(*third)
+    assert (found.mongodb.duplicated, *beside(found.mongodb)) == (1, 0, 0, 0, 0)
+
+
+def test_a_look_at_all_ids_that_breaks_off_is_not_taken_for_a_whole_one(searched, second, monkeypatch):
+    leave_unreconciled(searched.directory, "MongoDB did not answer", searched.search)
+
+    def breaks_off(within):
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(searched.documents, "ids", breaks_off)
+        with pytest.raises(ConnectionError):
+            searched.begin(3)
+    searched.take_baseline()
+    third = searched.ids("0-1", 0, 3)
+    searched.store(third)
+    doubled(searched, third[0])
+    found = searched.reconcile(third)
+    assert (found.mongodb.duplicated, *beside(found.mongodb)) == (1, 0, 0, 0, 0)
