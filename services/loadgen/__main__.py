@@ -111,13 +111,10 @@ def capacity(options: argparse.Namespace) -> None:
     limits = Limits(options.start_rate, options.step_s, options.hold_s, options.precision)
 
     def try_step(number: int, step: Step) -> StepResult:
-        directory = search.step(number)
-        directory.path.mkdir(parents=True)
-        write_json(directory.settings, step_settings(settings, number, step))
-        told = {STEP: f"step {number}, {step.rate:,g} a second: ", SEARCH: str(search.path)}
-        if _run_stages(directory, told):
+        name = f"step {number}, {step.rate:,g} a second"
+        if _run_step(search, number, step_settings(settings, number, step), name):
             raise StepFailed(f"Step {number} ({step.rate:,g} a second) could not be run to its end: its lines say why.")
-        return result_of(step, directory)
+        return result_of(step, search.step(number))
 
     plan = Plan(limits, options.limit_s, msgspec.convert(options.system, System))
     try:
@@ -127,6 +124,14 @@ def capacity(options: argparse.Namespace) -> None:
     finally:
         for ids in search.path.rglob("*.ids"):  # a step needs those of the steps before it
             ids.unlink()
+
+
+def _run_step(search: SearchDirectory, number: int, settings: Settings, name: str) -> int:
+    """Runs one of several load tests that know what was stored by those before; returns its exit code."""
+    directory = search.step(number)
+    directory.path.mkdir(parents=True)
+    write_json(directory.settings, settings)
+    return _run_stages(directory, {STEP: f"{name}: ", SEARCH: str(search.path)})
 
 
 def ab(options: argparse.Namespace) -> None:
@@ -139,26 +144,21 @@ def ab(options: argparse.Namespace) -> None:
     from loadgen.capacity.search import Step
     from loadgen.progress import say
 
-    root: Path = options.directory
+    search = SearchDirectory(options.directory)
     if options.await_follower:
-        _await_follower(RunDirectory(root))
-        RunDirectory(root).followed.unlink()  # the next side's is to be followed as well
-    step = Step("sample", options.sample_rate, options.sample_s)
-    name = f"round {options.round}, {options.side.upper()}"
+        _await_follower(search)
+        search.followed.unlink()  # the next side's is to be followed as well
+    earlier = read_comparison(search.path)
+    samples = earlier.samples if earlier else []
+    step, number = Step("sample", options.sample_rate, options.sample_s), len(samples) + 1
     settings = sample_settings(_settings(options, rate=1.0, spawn_rate=1.0, duration_s=1.0), step, options.side)
-    directory = RunDirectory(root / "samples" / f"{options.round:02}-{options.side}")
-    directory.path.mkdir(parents=True)
-    write_json(directory.settings, settings)
+    name = f"round {options.round}, {options.side.upper()}"
     say(f"{name}: {options.sample_s} s")
-    if code := _run_stages(directory, f"{name}: "):
+    if code := _run_step(search, number, settings, name):
         sys.exit(code)
-    for ids in directory.path.glob("*.ids"):
-        ids.unlink()
-    earlier = read_comparison(root)
-    samples = [*(earlier.samples if earlier else []), Sample(options.round, options.side, result_of(step, directory))]
-    comparison = compared(options.sides, samples, settings, this_machine(), time.time())
-    write_comparison(root, comparison)
-    result = samples[-1].result
+    result = result_of(step, search.step(number))
+    samples = [*samples, Sample(options.round, options.side, result)]
+    write_comparison(search.path, compared(options.sides, samples, settings, this_machine(), time.time()))
     say(f"{name}: {result.rps:,g} a second answered, p99 {result.latency_ms.p99:g} ms")
 
 
