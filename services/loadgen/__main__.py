@@ -108,7 +108,9 @@ def capacity(options: argparse.Namespace) -> None:
     if options.await_follower:
         _await_follower(search)
     settings = _settings(options, users=options.workers, rate=1.0, spawn_rate=1.0, duration_s=1.0)
-    limits = Limits(options.start_rate, options.step_s, options.hold_s, options.precision)
+    limits = Limits(
+        start_rate=options.start_rate, step_s=options.step_s, hold_s=options.hold_s, precision=options.precision
+    )
 
     def try_step(number: int, step: Step) -> StepResult:
         name = f"step {number}, {step.rate:,g} a second"

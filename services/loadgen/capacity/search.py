@@ -14,7 +14,7 @@ CONFIRMATIONS = 3
 LEAST_RATE = 1.0  # requests a second: a system that cannot take this takes nothing
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How the search goes: from which rate, how long its steps take, and how near its answer must be.
 
     Rates are requests a second. Bisection ends where what was missed is at most `precision` (0.1 is 10 %) above what

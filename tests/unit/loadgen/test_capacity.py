@@ -286,3 +286,19 @@ def test_a_search_that_cannot_read_what_is_stored_does_not_begin(tmp_path, monke
         loadgen.capacity(loadgen._parser().parse_args([*CAPACITY, f"--directory={tmp_path}"]))
     assert ended.value.code == 7
     assert not (tmp_path / "steps").exists()
+
+
+def test_a_search_goes_as_it_is_asked_for(tmp_path, monkeypatch):
+    plans = []
+
+    def find(settings, plan, try_step):
+        plans.append(plan)
+        return find_capacity(settings, plan, system(1234))
+
+    monkeypatch.setattr(loadgen, "_command", lambda *_, **__: 0)
+    monkeypatch.setattr("loadgen.capacity.run.find_capacity", find)
+    asked = [*CAPACITY, "--start-rate=70", "--step=7", "--hold=77", "--precision=0.7", f"--directory={tmp_path}"]
+    loadgen.capacity(loadgen._parser().parse_args(asked))
+    (plan,) = plans
+    assert plan.limits == Limits(start_rate=70, step_s=7, hold_s=77, precision=0.7)
+    assert plan.limits.overload_s >= 30, "Prometheus's figures are of 30 s"

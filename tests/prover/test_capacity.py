@@ -1,0 +1,165 @@
+"""What a search for the capacity says of bottlenecks that are planted, and how near it comes to a known limit.
+
+They are planted in the system on this machine, from outside, and taken away again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import courseload
+from helpers.playbook import play
+
+pytestmark = pytest.mark.timeout(900)
+
+# A short search: rough, since the bottlenecks are.
+ROUGH = {"start_rate": 100, "step": "5s", "hold": "8s", "precision": 1, "limit": "5m"}
+NEAR = {"start_rate": 300, "step": "10s", "hold": "20s", "precision": 0.03, "limit": "8m"}
+KNEE = 600  # requests a second
+PERIOD_US = 100_000
+SLOW_FLUSH_US = 60_000
+
+CONFIGURATION = Path("/var/lib/containers/storage/volumes/ingress-config/_data/haproxy.cfg")
+LIMITED = f"""frontend course
+    stick-table type integer size 1 expire 10s store http_req_rate(1s)
+    http-request track-sc0 int(1)
+    http-request deny deny_status 503 if {{ sc_http_req_rate(0) gt {KNEE} }}
+"""
+
+
+def limit(container: str, cores: float | None) -> None:
+    """Gives a container so many cores; None gives it all."""
+    quota = int(cores * PERIOD_US) if cores else -1
+    command = ["podman", "update", f"--cpu-period={PERIOD_US}", f"--cpu-quota={quota}", container]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@contextmanager
+def limited(cores: float, *containers: str) -> Iterator[None]:
+    """Containers that have less CPU."""
+    for container in containers:
+        limit(container, cores)
+    try:
+        yield
+    finally:
+        for container in containers:
+            limit(container, None)
+
+
+@contextmanager
+def limited_workers(cores: float) -> Iterator[None]:
+    """Workers of the load generator that have less CPU, from when they are there."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            for container in courseload.containers():
+                if container.startswith("locust-worker"):
+                    with suppress(subprocess.CalledProcessError):  # it has just ended
+                        limit(container, cores)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def slow_disk(container: str) -> Iterator[None]:
+    """A container whose processes, as they are now, wait long for each flush to the disk.
+
+    A stand-in: strace delays the calls, because cgroup v1 slows no writes that go through the page cache.
+    """
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed: apt-get install strace")
+    top = subprocess.run(["podman", "top", container, "hpid"], check=True, capture_output=True, text=True)
+    processes = [f"--attach={process}" for process in top.stdout.split()[1:]]
+    delayed = [f"--inject={call}:delay_exit={SLOW_FLUSH_US}" for call in ("fsync", "fdatasync")]
+    quietly = ["--trace=fsync,fdatasync", "--quiet=all", "--output=/dev/null"]
+    with subprocess.Popen(["strace", "--follow-forks", *quietly, *delayed, *processes]) as strace:
+        try:
+            yield
+        finally:
+            strace.terminate()
+
+
+@contextmanager
+def limited_ingress() -> Iterator[None]:
+    """An ingress that refuses what is more than a known rate."""
+    before = CONFIGURATION.read_text()
+    assert before.count("frontend course\n") == 1
+    reload = ["podman", "exec", "ingress-ingress", "sh", "-c", "kill -USR2 1"]
+    try:
+        CONFIGURATION.write_text(before.replace("frontend course\n", LIMITED))
+        subprocess.run(reload, check=True)
+        yield
+    finally:
+        CONFIGURATION.write_text(before)
+        subprocess.run(reload, check=True)
+
+
+def search(reports: Path, settings: dict[str, Any], **objectives: Any) -> dict[str, Any]:
+    """What a search says, all of it."""
+    done = play(
+        "capacity.yml",
+        locust_reports_dir=str(reports),
+        **{f"capacity_{name}": value for name, value in settings.items()},
+        **objectives,
+    )
+    found = sorted(reports.glob("*-capacity/capacity.json"))
+    assert found, done.output[-4000:]
+    answer: dict[str, Any] = json.loads(found[-1].read_text())
+    return answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def system() -> None:
+    courseload.wait_until_it_serves(60)
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "what"),
+    [
+        (lambda: limited(0.03, "relay-relay"), "CPU limit of relay"),
+        (lambda: limited(0.03, "ledger-ledger"), "CPU limit of ledger"),
+        (lambda: limited(0.1, "mongodb-mongodb", "mongodb-postgres"), "mongodb"),
+        (lambda: limited(0.02, "redis-redis"), "redis"),
+        (lambda: slow_disk("mongodb-postgres"), "mongodb"),
+    ],
+    ids=["route", "ledger", "database", "Redis", "disk"],
+)
+def test_a_bottleneck_is_named(
+    bottleneck: Callable[[], AbstractContextManager[None]], what: str, tmp_path: Path
+) -> None:
+    with bottleneck():
+        answer = search(tmp_path, ROUGH, slo_p99_ms=150)
+    assert answer["finding"], answer["answer"]
+    assert answer["finding"]["what"] == what, answer["finding"]["sentence"]
+    assert all(step["lost"] == 0 for step in answer["steps"])
+
+
+def test_where_the_generator_is_starved_there_is_no_answer(tmp_path: Path) -> None:
+    with limited_workers(0.1):
+        answer = search(tmp_path, ROUGH, slo_p99_ms=150)
+    assert not answer["proven"]
+    assert answer["refusal"].startswith("The load generator was the limit"), answer["refusal"]
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_known_limit_is_found_within_a_tenth(attempt: int, tmp_path: Path) -> None:
+    with limited_ingress():
+        answer = search(tmp_path, NEAR)
+    assert answer["proven"], answer["answer"]
+    assert answer["met"] == pytest.approx(KNEE, rel=0.1), answer["answer"]
