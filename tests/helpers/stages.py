@@ -34,7 +34,7 @@ ABOUT = {
     "apart": "the databases' volumes, and a build through a proxy: with the system's images, not in it",
     "services": "relay, ledger and direct against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
-    "prover": "the load test finds what is planted, and raises no alarm where nothing is; only when it is named",
+    "prover": "what is planted is found, defects and bottlenecks, and nothing else; only when it is named",
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",
     "outages": "the lab once more: an upgrade under load, and three servers of which one is off; only when it is named",
 }
