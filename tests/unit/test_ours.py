@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 from collections.abc import Callable
@@ -601,5 +602,6 @@ def test_where_k3s_has_nothing_nothing_is_removed() -> None:
 def test_a_reset_knows_the_jobs_of_the_role_locust(withdraw: ModuleType) -> None:
     role = REPOSITORY / "roles/locust"
     usual = yaml.safe_load((role / "vars/main.yml").read_text())["__locust_job"]
-    (search,) = yaml.safe_load((role / "tasks/search.yml").read_text())
-    assert set(withdraw.LOADS) == {usual, search["vars"]["__locust_job"]}
+    named = re.findall(r"__locust_job: (.+)", "".join(path.read_text() for path in role.glob("tasks/*.yml")))
+    assert set(withdraw.LOADS) == {usual, *named}
+    assert len(named) == 2
