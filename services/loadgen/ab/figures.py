@@ -83,11 +83,8 @@ def geometric(values: Sequence[float]) -> Estimate:
 
 
 def _cpu_us_of_hosts(result: StepResult) -> float | None:
-    """Of all hosts that Prometheus knows, the load generator on them included."""
-    used, cores = result.evidence.host_cpu, result.evidence.host_cores
-    if not used or used.keys() != cores.keys() or not result.rps:
-        return None
-    return 1e6 * sum(part * cores[host] for host, part in used.items()) / result.rps
+    used = result.evidence.cores_used
+    return 1e6 * used / result.rps if used is not None and result.rps else None
 
 
 def _cpu_us_of(workload: str) -> Measure:

@@ -7,7 +7,7 @@ import msgspec
 
 from loadgen.ab.result import Comparison
 from loadgen.ab.samples import SIDES, Sample
-from loadgen.capacity.result import StepResult
+from loadgen.capacity.result import StepResult, judge_notes
 from loadgen.charts import STYLES, Drawn, Line, latency_over_runs, over_runs
 from loadgen.junit import Judged, junit_xml
 from loadgen.pages import template
@@ -52,15 +52,8 @@ def _row(sample: Sample) -> tuple[object, ...]:
 
 
 def _judgements(comparison: Comparison) -> list[Judgement]:
-    lost, unknown = comparison.lost, comparison.unknown
-    reasons = [
-        f"{lost:,} acknowledged notes were lost." if lost else "",
-        f"Of {unknown} samples nobody knows whether notes were lost: a database did not answer." if unknown else "",
-    ]
-    return [
-        Judgement("answer", "something can be said", comparison.refusal),
-        Judgement("notes", "no acknowledged note is lost", " ".join(filter(None, reasons))),
-    ]
+    notes = judge_notes([sample.result for sample in comparison.samples], "samples")
+    return [Judgement("answer", "something can be said", comparison.refusal), notes]
 
 
 def _charts(comparison: Comparison) -> list[Drawn]:

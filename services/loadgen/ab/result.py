@@ -7,7 +7,7 @@ import msgspec
 
 from loadgen.ab.figures import Figure, figures_of
 from loadgen.ab.samples import A, B, Sample
-from loadgen.capacity.result import Machine
+from loadgen.capacity.result import Machine, lost_notes
 from loadgen.settings import Settings
 
 LEAST_ROUNDS = 2  # of one there is no spread
@@ -34,12 +34,7 @@ class Comparison(msgspec.Struct):
     @property
     def lost(self) -> int:
         """Acknowledged notes that a database does not have as they were sent."""
-        return sum(sample.result.lost or 0 for sample in self.samples)
-
-    @property
-    def unknown(self) -> int:
-        """Samples of which nobody knows whether notes were lost."""
-        return sum(sample.result.lost is None for sample in self.samples)
+        return lost_notes([sample.result for sample in self.samples])
 
 
 def compared(

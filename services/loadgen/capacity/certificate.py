@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from loadgen.capacity.comparison import Comparison, compare, read_earlier
-from loadgen.capacity.result import Capacity, Scalability, StepResult, held_step
+from loadgen.capacity.result import Capacity, Scalability, StepResult, held_step, judge_notes
 from loadgen.charts import STYLES, Drawn, Limit, Line, latency_over_rates, over_concurrency, over_rates
 from loadgen.junit import Judged, junit_xml
 from loadgen.objectives import Outcome
@@ -62,10 +62,8 @@ def render(capacity: Capacity, comparison: Comparison | None = None) -> str:
 
 def _notes_per_cpu_s(held: StepResult) -> float | None:
     """Notes by the seconds of CPU time that all hosts used for them, load generators on them included."""
-    used, cores = held.evidence.host_cpu, held.evidence.host_cores
-    if not used or used.keys() != cores.keys():
-        return None
-    return held.rps / sum(part * cores[host] for host, part in used.items())
+    used = held.evidence.cores_used
+    return None if used is None else held.rps / used
 
 
 def _objectives(capacity: Capacity) -> list[Outcome]:
@@ -75,15 +73,7 @@ def _objectives(capacity: Capacity) -> list[Outcome]:
 
 
 def _judgements(capacity: Capacity) -> list[Judgement]:
-    lost, unknown = sum(result.lost or 0 for result in capacity.steps), [r for r in capacity.steps if r.lost is None]
-    reasons = [
-        f"{lost:,} acknowledged notes were lost." if lost else "",
-        f"Of {len(unknown)} steps nobody knows whether notes were lost: a database did not answer." if unknown else "",
-    ]
-    return [
-        Judgement("answer", "the answer is proven", capacity.refusal),
-        Judgement("notes", "no acknowledged note is lost", " ".join(filter(None, reasons))),
-    ]
+    return [Judgement("answer", "the answer is proven", capacity.refusal), judge_notes(capacity.steps, "steps")]
 
 
 def _row(number_: int, result: StepResult) -> tuple[object, ...]:

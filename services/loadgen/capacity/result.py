@@ -10,6 +10,7 @@ import msgspec
 from loadgen.capacity.search import HOLD, Step
 from loadgen.latency import Latency
 from loadgen.settings import Settings
+from loadgen.verdict import Judgement
 
 
 class Evidence(msgspec.Struct):
@@ -26,6 +27,13 @@ class Evidence(msgspec.Struct):
     replicas: dict[str, int] = {}
     p99_s: dict[str, float] = {}
     throttled: dict[str, float] = {}
+
+    @property
+    def cores_used(self) -> float | None:
+        """The cores that were in use on all hosts, the load generator's among them; None where one is not known."""
+        if not self.host_cpu or self.host_cpu.keys() != self.host_cores.keys():
+            return None
+        return sum(part * self.host_cores[host] for host, part in self.host_cpu.items())
 
 
 class StepResult(msgspec.Struct):
@@ -168,6 +176,21 @@ class Capacity(msgspec.Struct):
     machine: Machine
     started_at: str
     seconds: float
+
+
+def judge_notes(results: Sequence[StepResult], called: str) -> Judgement:
+    """Whether any of these load tests lost a note; `called` is what they are."""
+    lost, unknown = lost_notes(results), sum(result.lost is None for result in results)
+    reasons = [
+        f"{lost:,} acknowledged notes were lost." if lost else "",
+        f"Of {unknown} {called} nobody knows whether notes were lost: a database did not answer." if unknown else "",
+    ]
+    return Judgement("notes", "no acknowledged note is lost", " ".join(filter(None, reasons)))
+
+
+def lost_notes(results: Sequence[StepResult]) -> int:
+    """Acknowledged notes that a database does not have as they were sent, as far as is known."""
+    return sum(result.lost or 0 for result in results)
 
 
 def held_step(steps: Sequence[StepResult], rate: float | None) -> StepResult | None:

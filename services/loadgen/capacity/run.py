@@ -95,11 +95,11 @@ def _why_no_answer(search: Search, results: Sequence[StepResult], limit_s: float
     return f"The time was over ({limit_s:g} s) before an answer was proven."
 
 
-def step_settings(settings: Settings, number: int, step: Step) -> Settings:
+def step_settings(settings: Settings, name: int | str, step: Step) -> Settings:
     """The load test of one step: a user for each worker, whose notes come at random times."""
     return msgspec.structs.replace(
         _of_every_step(settings),
-        run=f"{settings.run}-{number}",
+        run=f"{settings.run}-{name}",
         users=settings.workers,
         spawn_rate=float(settings.workers),
         rate=step.rate / settings.workers,
