@@ -83,12 +83,7 @@ def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: 
         ("capacity_precision", 0.01 <= (precision or 0) <= 1, "a number from 0.01 to 1"),
         *_of_notes(options),
         ("capacity_limit", limit >= hold + 4 * step, "long enough for capacity_hold and four times capacity_step"),
-        ("capacity_replicas", options["capacity_replicas"] in CHOICES, f"{', '.join(BOUNDS)} or {SCALING}"),
-        (
-            "capacity_replicas",
-            options["clustered"] or options["capacity_replicas"] not in BOUNDS,
-            f"{SCALING} where there is no cluster",
-        ),
+        *_of_replicas(options),
     ]
     told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
     wrong = list(objectives.refusals(options["objectives"], routes, None))
@@ -107,6 +102,7 @@ def ab_refusals(options: Mapping[str, Any], hosts: Sequence[str], undefined: Seq
         ("ab_rate", number(options["ab_rate"]) is not None, "requests per second, or 0 for as fast as answers come"),
         ("ab_users", bool(users), "a whole number from 1 to 999999"),
         *_of_notes(options),
+        *_of_replicas(options),
     ]
     told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
     sides = [
@@ -137,6 +133,15 @@ def _of_notes(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
     return [
         ("pool", pool is not None and 1 <= pool <= 100000, "a whole number from 1 to 100000"),
         ("seed", _whole(options["seed"], 9) is not None, "a whole number"),
+    ]
+
+
+def _of_replicas(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
+    """Whether the replicas are held still, which only a cluster can do."""
+    at = options["capacity_replicas"]
+    return [
+        ("capacity_replicas", at in CHOICES, f"{', '.join(BOUNDS)} or {SCALING}"),
+        ("capacity_replicas", options["clustered"] or at not in BOUNDS, f"{SCALING} where there is no cluster"),
     ]
 
 

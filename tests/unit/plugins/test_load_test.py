@@ -117,6 +117,8 @@ AB = {
     "ab_sample": "35s",
     "ab_rate": 0,
     "ab_users": 64,
+    "capacity_replicas": "max",
+    "clustered": True,
     "pool": 1000,
     "seed": 1,
 }
@@ -130,6 +132,7 @@ AB = {
         ("ab_sample", "4s"),
         ("ab_rate", "fast"),
         ("ab_users", 0),
+        ("capacity_replicas", "most"),
         ("pool", 0),
         ("a", "route_cpu=250m"),
     ],
