@@ -79,7 +79,6 @@ class Recorder:
         self._errors: dict[str, Counter[str]] = defaultdict(Counter)
         self._acknowledged: dict[str, bytearray] = defaultdict(bytearray)
         self._unknown = bytearray()
-        self._core = min(1.0, cpu_limit() or 1.0)
         self._cpu = time.process_time()
         self._waited = waited_for_a_core()
         self._wall = time.perf_counter()
@@ -119,7 +118,7 @@ class Recorder:
             requests_so_far=self._requests,
             acknowledged_so_far=dict(self._acknowledged_so_far),
             unknown_so_far=self._unknown_so_far,
-            cpu_s=(cpu - self._cpu) / self._core,
+            cpu_s=(cpu - self._cpu) / min(1.0, cpu_limit() or 1.0),
             waited_s=waited - self._waited,
             wall_s=wall - self._wall,
             pause_s=self.pause_s,
