@@ -9,6 +9,7 @@ PATIENCE_S = 5.0
 BUSY = 0.90  # from here on a CPU has nothing left: requests come in bursts, and the kernel needs its part
 THROTTLED = 0.25  # of the periods: a limit that holds a workload back now and then is a burst's
 _HOST_CORES = 'count by (host) (node_cpu_seconds_total{mode="idle"}) or max by (host) (machine_cpu_cores)'
+REFUSED = 0.01  # of the requests
 NAMED = 4  # of those who used the most of a host's CPU
 
 
@@ -33,6 +34,7 @@ def take_evidence(address: str, at: float) -> Evidence:
             replicas={name: int(number) for name, number in replicas.items()},
             p99_s=values("workload_database:seconds:p99_30s", "workload", "database"),
             throttled=values("workload:cpu_throttled:ratio30s", "workload"),
+            own_errors=values("ingress:own_errors:ratio30s").get("", 0.0),
         )
     except NoAnswer:
         return Evidence()
@@ -44,7 +46,7 @@ def what_gave_in(evidence: Evidence, single_threaded: Collection[str]) -> Findin
     A replica of the workloads that are `single_threaded` uses one core at most.
     """
     workloads = _of_workloads(evidence, single_threaded)
-    found = (_of_limits(evidence), _of_hosts(evidence), workloads, _of_databases(evidence))
+    found = (_of_limits(evidence), _of_hosts(evidence), workloads, _of_ingress(evidence), _of_databases(evidence))
     return next((finding for finding in found if finding), None)
 
 
@@ -84,6 +86,15 @@ def _of_workloads(evidence: Evidence, single_threaded: Collection[str]) -> Findi
         f"CPU of {name}",
         f"{name} used {cores:.2f} of the one core that each of its replicas can use; it had {evidence.replicas[name]}.",
         of_cpu=True,
+    )
+
+
+def _of_ingress(evidence: Evidence) -> Finding | None:
+    if evidence.own_errors < REFUSED:
+        return None
+    part = f"{evidence.own_errors:.0%} of the requests"
+    return Finding(
+        "ingress", f"No CPU was short. The ingress answered {part} with an error that came from no route.", of_cpu=False
     )
 
 

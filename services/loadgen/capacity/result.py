@@ -18,7 +18,8 @@ class Evidence(msgspec.Struct):
 
     `host_cpu` is the part (0 to 1) of a host's CPU that was in use, of its `host_cores`. `cpu_cores` and `replicas` are
     by workload, all its replicas together; `p99_s` is who waited for which database, such as `direct to mongodb`, in
-    seconds. `throttled` is the part (0 to 1) of the time in which a CPU limit held a workload back.
+    seconds. `throttled` is the part (0 to 1) of the time in which a CPU limit held a workload back; `own_errors` is the
+    part of the requests that the ingress answered with an error of its own.
     """
 
     host_cpu: dict[str, float] = {}
@@ -27,6 +28,7 @@ class Evidence(msgspec.Struct):
     replicas: dict[str, int] = {}
     p99_s: dict[str, float] = {}
     throttled: dict[str, float] = {}
+    own_errors: float = 0.0
 
     @property
     def cores_used(self) -> float | None:

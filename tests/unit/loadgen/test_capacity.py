@@ -141,6 +141,8 @@ def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():
         (msgspec.structs.replace(BUSY, throttled={"relay": 0.1}), "CPU of a host"),
         (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, cpu_cores={"relay": 0.95}), "CPU of relay"),
         (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, cpu_cores={"ingress": 0.95}), "mongodb"),
+        (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, own_errors=0.07), "ingress"),
+        (msgspec.structs.replace(BUSY, own_errors=0.07), "CPU of a host"),
         (Evidence(), None),
     ],
 )
@@ -157,10 +159,11 @@ def test_the_evidence_is_what_prometheus_knows_at_the_end_of_a_step():
     prometheus.tell("workload:replicas:count", {"workload": "relay"}, 2)
     prometheus.tell("workload_database:seconds:p99_30s", {"workload": "relay", "database": "ledger"}, 0.02)
     prometheus.tell("workload:cpu_throttled:ratio30s", {"workload": "relay"}, 0.4)
+    prometheus.tell("ingress:own_errors:ratio30s", {}, 0.07)
     with prometheus.server() as address:
         found = take_evidence(address, 1000.0)
     assert found == Evidence(
-        {"here": 0.97}, {"here": 2}, {"relay": 0.5}, {"relay": 2}, {"relay to ledger": 0.02}, {"relay": 0.4}
+        {"here": 0.97}, {"here": 2}, {"relay": 0.5}, {"relay": 2}, {"relay to ledger": 0.02}, {"relay": 0.4}, 0.07
     )
 
 
