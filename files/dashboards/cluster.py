@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dashboards.model import Dashboard, Kind, Need, Panel, promql
+from dashboards.model import Dashboard, Kind, Need, Panel, promql, promql_now, promql_table
+
+KUBELET_STEP = "10s"  # a kubelet measures about that often
+MESH_STEP = "15s"  # so that a rate is over a minute: a proxy may see few requests
+DAY_S = 86400
 
 DASHBOARD = Dashboard(
     uid="courseload-cluster",
@@ -10,6 +14,8 @@ DASHBOARD = Dashboard(
     text="What everything runs on: the host, the workloads, the databases; nodes, pods and mesh of a cluster.",
     since="30m",
     refresh="10s",
+    # On one machine there is nothing in them.
+    collapsed=["Nodes and pods", "Mesh"],
     rows={
         "What Prometheus sees": [
             Panel(
@@ -17,19 +23,27 @@ DASHBOARD = Dashboard(
                 kind=Kind.FIGURE,
                 unit="none",
                 text="Whether Prometheus gets its figures. A target may be unavailable and its workload not.",
-                width=16,
-                height=5,
-                queries=[promql("min by (workload) (up)", "{{workload}}")],
+                width=12,
+                height=6,
+                queries=[promql_now("min by (workload) (up)", "{{workload}}")],
                 words={0: ("unavailable", "red"), 1: ("scraped", "green")},
             ),
             Panel(
                 title="Alerts",
-                kind=Kind.FIGURE,
-                unit="none",
-                text="That fire. Which they are is said at /classic/alerts of Prometheus.",
-                height=5,
-                queries=[promql('count(ALERTS{alertstate="firing"}) or vector(0)', "firing")],
-                limits=[(1, "red")],
+                kind=Kind.TABLE,
+                unit="string",
+                text="That fire. What to do is said at /classic/alerts of Prometheus.",
+                width=12,
+                height=6,
+                queries=[
+                    promql_table(
+                        'max without (alertstate) (ALERTS{alertstate="firing"})'
+                        ' or on () label_replace(vector(0), "alertname", "none", "", "")'
+                    )
+                ],
+                shows=["alertname", "severity"],
+                hides=["Time", "Value"],
+                names={"alertname": "alert"},
             ),
         ],
         "Hosts": [
@@ -94,7 +108,7 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="ops",
                 text="One carries a whole batch of notes.",
-                queries=[promql("sum(rate(redis_commands_processed_total[30s]))", "commands")],
+                queries=[promql("sum(rate(redis_commands_processed_total[$__rate_interval]))", "commands")],
             ),
             Panel(
                 title="Redis: clients",
@@ -109,8 +123,8 @@ DASHBOARD = Dashboard(
                 unit="ops",
                 text="One carries a whole batch of notes.",
                 queries=[
-                    promql('sum(rate(pg_stat_database_xact_commit{datname="postgres"}[30s]))', "committed"),
-                    promql('sum(rate(pg_stat_database_xact_rollback{datname="postgres"}[30s]))', "rolled back"),
+                    promql(f'sum(rate(pg_stat_database_xact_{what}{{datname="postgres"}}[$__rate_interval]))', legend)
+                    for what, legend in (("commit", "committed"), ("rollback", "rolled back"))
                 ],
                 needs=Need.POSTGRESQL,
             ),
@@ -119,7 +133,9 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="ops",
                 text="A note is a row.",
-                queries=[promql('sum(rate(pg_stat_database_tup_inserted{datname="postgres"}[30s]))', "rows")],
+                queries=[
+                    promql('sum(rate(pg_stat_database_tup_inserted{datname="postgres"}[$__rate_interval]))', "rows")
+                ],
                 needs=Need.POSTGRESQL,
             ),
             Panel(
@@ -137,7 +153,7 @@ DASHBOARD = Dashboard(
                 kind=Kind.FIGURE,
                 unit="none",
                 text="Whether their kubelets answer.",
-                queries=[promql('min by (host) (up{job="kubelet"})', "{{host}}")],
+                queries=[promql_now('min by (host) (up{job="kubelet"})', "{{host}}")],
                 words={0: ("unavailable", "red"), 1: ("there", "green")},
                 needs=Need.KUBERNETES,
             ),
@@ -171,7 +187,9 @@ DASHBOARD = Dashboard(
                 text="Cores that are busy, proxies included.",
                 queries=[
                     promql(
-                        'sum by (pod) (rate(container_cpu_usage_seconds_total{workload!="kubelet"}[30s]))', "{{pod}}"
+                        'sum by (pod) (rate(container_cpu_usage_seconds_total{workload!="kubelet"}[$__rate_interval]))',
+                        "{{pod}}",
+                        KUBELET_STEP,
                     )
                 ],
                 needs=Need.KUBERNETES,
@@ -190,13 +208,14 @@ DASHBOARD = Dashboard(
             Panel(
                 title="Split",
                 kind=Kind.SHARES,
-                unit="percentunit",
+                unit="reqps",
                 text="How the proxies of the ingress share the requests.",
                 queries=[
                     promql(
                         "sum by (backend_name) "
-                        '(rate(outbound_http_route_backend_requests_total{parent_name="course"}[1m]))',
+                        '(rate(outbound_http_route_backend_requests_total{parent_name="course"}[$__rate_interval]))',
                         "{{backend_name}}",
+                        MESH_STEP,
                     )
                 ],
                 needs=Need.MESH,
@@ -209,9 +228,11 @@ DASHBOARD = Dashboard(
                 text="Of the requests that came to the proxy of a workload.",
                 queries=[
                     promql(
-                        'sum by (proxied) (rate(response_total{direction="inbound", classification="success"}[1m]))'
-                        ' / sum by (proxied) (rate(response_total{direction="inbound"}[1m]))',
+                        "sum by (proxied) "
+                        '(rate(response_total{direction="inbound", classification="success"}[$__rate_interval]))'
+                        ' / sum by (proxied) (rate(response_total{direction="inbound"}[$__rate_interval]))',
                         "{{proxied}}",
+                        MESH_STEP,
                     )
                 ],
                 needs=Need.MESH,
@@ -224,8 +245,9 @@ DASHBOARD = Dashboard(
                 queries=[
                     promql(
                         "histogram_quantile(0.99, sum by (proxied, le) "
-                        '(rate(response_latency_ms_bucket{direction="inbound"}[1m])))',
+                        '(rate(response_latency_ms_bucket{direction="inbound"}[$__rate_interval])))',
                         "{{proxied}}",
+                        MESH_STEP,
                     )
                 ],
                 needs=Need.MESH,
@@ -237,7 +259,9 @@ DASHBOARD = Dashboard(
                 text="Requests that came to the proxy of a workload from nobody that it knows: the nodes' probes.",
                 queries=[
                     promql(
-                        'sum by (proxied) (rate(request_total{direction="inbound", tls!="true"}[1m]))', "{{proxied}}"
+                        'sum by (proxied) (rate(request_total{direction="inbound", tls!="true"}[$__rate_interval]))',
+                        "{{proxied}}",
+                        MESH_STEP,
                     )
                 ],
                 needs=Need.MESH,
@@ -248,8 +272,10 @@ DASHBOARD = Dashboard(
                 unit="s",
                 text="How long those of the mesh are still good for, as of the last run of site.yml.",
                 width=16,
-                queries=[promql("min by (certificate) (mesh:certificate_end_seconds) - time()", "{{certificate}}")],
-                limits=[(0, "red"), (30 * 86400, "green")],
+                queries=[promql_now("min by (certificate) (mesh:certificate_end_seconds) - time()", "{{certificate}}")],
+                # Below 30 days an alert fires as well.
+                colour="red",
+                limits=[(7 * DAY_S, "orange"), (30 * DAY_S, "green")],
                 needs=Need.MESH,
             ),
         ],

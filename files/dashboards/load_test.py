@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.model import Dashboard, Kind, Need, Panel, promql
+from dashboards.model import Dashboard, Kind, Need, Panel, promql, promql_now
 from dashboards.routes import FAILING, SLOW_S
 
 DASHBOARD = Dashboard(
@@ -20,8 +20,8 @@ DASHBOARD = Dashboard(
                 text="Who post notes just now.",
                 width=6,
                 height=4,
-                queries=[promql("sum(loadtest_users)", "users")],
-                needs=Need.LOAD_TEST,
+                queries=[promql_now("sum(loadtest_users)", "users")],
+                needs=Need.RUNNING_TEST,
             ),
             Panel(
                 title="Requests a second",
@@ -30,8 +30,8 @@ DASHBOARD = Dashboard(
                 text="That were answered.",
                 width=6,
                 height=4,
-                queries=[promql("sum(rate(loadtest_request_seconds_count[30s]))", "requests")],
-                needs=Need.LOAD_TEST,
+                queries=[promql_now("sum(rate(loadtest_request_seconds_count[30s]))", "requests")],
+                needs=Need.RUNNING_TEST,
             ),
             Panel(
                 title="Failed",
@@ -42,14 +42,14 @@ DASHBOARD = Dashboard(
                 width=6,
                 height=4,
                 queries=[
-                    promql(
+                    promql_now(
                         "sum(rate(loadtest_failures_total[30s]))"
                         " / (sum(rate(loadtest_request_seconds_count[30s])) > 0)",
                         "failed",
                     )
                 ],
                 limits=[(FAILING, "red")],
-                needs=Need.LOAD_TEST,
+                needs=Need.RUNNING_TEST,
             ),
             Panel(
                 title="Workers",
@@ -58,8 +58,8 @@ DASHBOARD = Dashboard(
                 text="Processes that send the load, and those that have fallen silent.",
                 width=6,
                 height=4,
-                queries=[promql("sum by (state) (loadtest_workers)", "{{state}}")],
-                needs=Need.LOAD_TEST,
+                queries=[promql_now("sum by (state) (loadtest_workers)", "{{state}}")],
+                needs=Need.RUNNING_TEST,
             ),
         ],
         "Over time": [
@@ -79,7 +79,9 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="reqps",
                 text="By the route that answered.",
-                queries=[promql("sum by (route) (rate(loadtest_request_seconds_count[30s]))", "{{route}}")],
+                queries=[
+                    promql("sum by (route) (rate(loadtest_request_seconds_count[$__rate_interval]))", "{{route}}")
+                ],
                 needs=Need.LOAD_TEST,
             ),
             Panel(
@@ -89,7 +91,8 @@ DASHBOARD = Dashboard(
                 text="From when a request should have started. The line is the objective for 99 % of them.",
                 queries=[
                     promql(
-                        f"histogram_quantile({share}, sum by (le) (rate(loadtest_request_seconds_bucket[30s])))",
+                        f"histogram_quantile({share}, "
+                        "sum by (le) (rate(loadtest_request_seconds_bucket[$__rate_interval])))",
                         f"{share:.0%} of the requests",
                     )
                     for share in (0.5, 0.95, 0.99)
@@ -102,7 +105,7 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="reqps",
                 text="Requests without an acknowledgement.",
-                queries=[promql("sum(rate(loadtest_failures_total[30s]))", "failed")],
+                queries=[promql("sum(rate(loadtest_failures_total[$__rate_interval]))", "failed")],
                 needs=Need.LOAD_TEST,
             ),
             Panel(

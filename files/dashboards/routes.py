@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.model import Dashboard, Kind, Panel, promql
+from dashboards.model import Dashboard, Kind, Panel, promql, promql_now
 
 CPU_TARGET = 0.5  # scale.cpu_percent of the routes in group_vars/all/workloads.yml
 MOST = 3  # scale.max of the same
@@ -24,7 +24,7 @@ DASHBOARD = Dashboard(
                 text="At the ingress.",
                 width=6,
                 height=4,
-                queries=[promql("ingress:requests:rate30s", "requests")],
+                queries=[promql_now("ingress:requests:rate30s", "requests")],
             ),
             Panel(
                 title="Failed",
@@ -34,7 +34,7 @@ DASHBOARD = Dashboard(
                 text="Requests that the ingress answered with a 5xx. Nothing while there are no requests.",
                 width=6,
                 height=4,
-                queries=[promql("ingress:errors:ratio30s", "failed")],
+                queries=[promql_now("ingress:errors:ratio30s", "failed")],
                 limits=[(FAILING, "red")],
             ),
             Panel(
@@ -44,7 +44,7 @@ DASHBOARD = Dashboard(
                 text="Whether its service and its databases answer: in a cluster, of at least one replica.",
                 width=6,
                 height=4,
-                queries=[promql("route:ready:min", "{{route}}")],
+                queries=[promql_now("route:ready:min", "{{route}}")],
                 words={0: ("lost", "red"), 1: ("ready", "green")},
             ),
             Panel(
@@ -54,7 +54,7 @@ DASHBOARD = Dashboard(
                 text="Those of which Prometheus gets figures: one of each where everything is on one machine.",
                 width=6,
                 height=4,
-                queries=[promql('count by (route) (up{route!=""} == 1)', "{{route}}")],
+                queries=[promql_now('count by (route) (up{route!=""} == 1)', "{{route}}")],
             ),
         ],
         "Requests": [
@@ -87,7 +87,7 @@ DASHBOARD = Dashboard(
                 text="201 is a stored note, 400 the client's fault, 503 an overload or a database that is unavailable.",
                 queries=[
                     promql(
-                        'sum by (route, status) (rate(courseload_requests_total{route!=""}[30s]))',
+                        'sum by (route, status) (rate(courseload_requests_total{route!=""}[$__rate_interval]))',
                         "{{route}} {{status}}",
                     )
                 ],
@@ -97,7 +97,10 @@ DASHBOARD = Dashboard(
                 kind=Kind.LINES,
                 unit="s",
                 text="Within the service, from a request's arrival to its answer.",
-                queries=[promql('route:request_seconds:quantile30s{quantile!="0.99"}', "{{route}} {{quantile}}")],
+                queries=[
+                    promql('route:request_seconds:quantile30s{quantile="0.5"}', "{{route}}, half"),
+                    promql('route:request_seconds:quantile30s{quantile="0.95"}', "{{route}}, 95 %"),
+                ],
             ),
             Panel(
                 title="Latency, 99 % of the requests",
@@ -151,11 +154,11 @@ DASHBOARD = Dashboard(
                 text="Writes that were repeated, and notes that were not stored: both are 0 on a good day.",
                 queries=[
                     promql(
-                        "sum by (workload) (rate(courseload_write_retries_total[30s]))",
+                        "sum by (workload) (rate(courseload_write_retries_total[$__rate_interval]))",
                         "{{workload}}: writes tried again",
                     ),
                     promql(
-                        "sum by (workload) (rate(courseload_write_errors_total[30s]))",
+                        "sum by (workload) (rate(courseload_write_errors_total[$__rate_interval]))",
                         "{{workload}}: notes not stored",
                     ),
                 ],

@@ -13,7 +13,7 @@ import pytest
 import dashboards
 from dashboards.model import Need
 from helpers.load import assert_nothing_lost
-from helpers.panels import SHOWN_S, assert_prometheus_answers, panels
+from helpers.panels import SHOWN_S, assert_prometheus_answers, expression, panels
 from helpers.playbook import Play
 from lab import hosts
 from lab.cluster import Kubectl, RemoteError, eventually, run
@@ -288,7 +288,7 @@ def test_what_grafanas_panels_ask_of_prometheus_has_answers(site: Play, fleet: d
     needs = {panel.needs for panel in dashboards.DASHBOARDS[name].panels().values()} - {Need.MESH}
     for panel in (panel for need in needs for panel in panels(name, need)):
         for target in (target for target in panel["targets"] if "expr" in target):
-            asked = {"query": target["expr"], "start": end - SHOWN_S, "end": end, "step": 5}
+            asked = {"query": expression(target), "start": end - SHOWN_S, "end": end, "step": 5}
             try:
                 assert_prometheus_answers(panel, target, prometheus(fleet["ops1"], "query_range", **asked)["result"])
             except AssertionError as fault:

@@ -16,10 +16,19 @@ import redis
 from bson import json_util
 
 import dashboards
+from dashboards.course_notes import TEXTS
 from dashboards.model import MONGODB, PROMETHEUS, REDIS, Need
 from helpers import courseload, reader
 from helpers.load import load_test
-from helpers.panels import SHOWN_S, Panel, Target, assert_prometheus_answers, panels
+from helpers.panels import (
+    SHOWN_S,
+    Panel,
+    Target,
+    assert_prometheus_answers,
+    expression,
+    panels,
+    questions,
+)
 from helpers.prometheus import query, query_range
 
 CASES = [
@@ -62,7 +71,7 @@ def test_every_question_has_an_answer_with_what_its_panel_shows(
         pytest.skip(f"these panels need {need.value}")
     ask: dict[str | None, Callable[[Panel, Target], None]] = {
         PROMETHEUS.uid: ask_prometheus,
-        MONGODB.uid: lambda panel, target: ask_mongodb(mongodb, panel, target),
+        MONGODB.uid: lambda panel, target: ask_mongodb(mongodb, name, panel, target),
         REDIS.uid: lambda panel, target: ask_redis(counters, panel, target),
     }
     faults = {}
@@ -77,18 +86,32 @@ def test_every_question_has_an_answer_with_what_its_panel_shows(
 
 def ask_prometheus(panel: Panel, target: Target) -> None:
     end = time.time()
-    assert_prometheus_answers(panel, target, query_range(target["expr"], end - SHOWN_S, end))
+    assert_prometheus_answers(panel, target, query_range(expression(target), end - SHOWN_S, end))
 
 
-def ask_mongodb(client: reader.Client, panel: Panel, target: Target) -> None:
-    """There are rows, and each has the columns that the panel shows, each of one type: the plugin takes no other."""
+def ask_mongodb(client: reader.Client, name: str, panel: Panel, target: Target) -> None:
+    """There are rows, and each has the columns that the panel shows, each of one type: the plugin takes no other.
+
+    Where something can be chosen, another choice is answered as well; of that there may be no notes.
+    """
+    default, *others = questions(name, target["queryText"], **shown())
+    notes = client["courses"][target["collection"]]
+    assert_columns(panel, rows := list(notes.aggregate(json_util.loads(default))))
+    assert rows, f"no rows: {default}"
+    for text in others[:1]:
+        assert_columns(panel, list(notes.aggregate(json_util.loads(text))))
+
+
+def shown() -> dict[str, str]:
+    """Grafana's own variables for the time that is shown."""
     now = int(time.time() * 1000)
-    text = target["queryText"].replace("$__from", str(now - SHOWN_S * 1000)).replace("$__to", str(now))
-    rows = list(client["courses"][target["collection"]].aggregate(json_util.loads(text)))
-    assert rows, f"no rows: {text}"
+    return {"__from": str(now - SHOWN_S * 1000), "__to": str(now)}
+
+
+def assert_columns(panel: Panel, rows: list[dict[str, Any]]) -> None:
     for column in columns(panel):
-        assert {column in row for row in rows} == {True}, f"a row without {column}: {rows[:3]}"
-        assert len({type(row[column]) for row in rows}) == 1, f"{column} is of several types"
+        assert all(column in row for row in rows), f"a row without {column}: {rows[:3]}"
+        assert len({type(row[column]) for row in rows}) <= 1, f"{column} is of several types"
 
 
 def ask_redis(client: redis.Redis, panel: Panel, target: Target) -> None:
@@ -109,6 +132,26 @@ def columns(panel: Panel) -> set[str]:
     ordered = [step["options"]["indexByName"] for step in panel["transformations"] if step["id"] == "organize"]
     assert len(ordered) == 1, f"{panel['title']} leaves the order of its columns to chance"
     return set(ordered[0])
+
+
+def test_most_and_least_and_the_shares_are_those_of_all_notes(mongodb: reader.Client) -> None:
+    asked = {panel["title"]: panel["targets"][0].get("queryText") for panel in panels("course-notes", None)}
+    notes = mongodb["courses"]["notes"]
+    (text,) = questions("course-notes", asked["Most and least"])
+    shares = asked["Notes and share, by ${by:text}"]
+    found = {row["category"]: row for row in notes.aggregate(json_util.loads(text))}
+    for (field, name), text in zip(TEXTS.items(), questions("course-notes", shares), strict=True):
+        rows = notes.aggregate([{"$group": {"_id": f"${field}", "notes": {"$sum": 1}}}])
+        counted = {row["_id"]: row["notes"] for row in rows}
+        total, of = sum(counted.values()), found[name]
+        for end, wanted in (("most", max(counted.values())), ("least", min(counted.values()))):
+            assert counted[of[end]] == of[f"{end}_notes"] == wanted
+            assert of[f"{end}_share"] == pytest.approx(wanted / total)
+        assert of["different"] == len(counted)
+        answer = list(notes.aggregate(json_util.loads(text)))
+        assert {row["text"]: row["notes"] for row in answer} == counted
+        assert [row["notes"] for row in answer] == sorted(counted.values(), reverse=True)
+        assert sum(row["share"] for row in answer) == pytest.approx(1)
 
 
 def test_the_account_on_redis_may_ask_that_and_nothing_else(counters: redis.Redis) -> None:
