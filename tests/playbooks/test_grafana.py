@@ -8,16 +8,33 @@ import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import yaml
 
 import dashboards
+from dashboards import course_notes
 from dashboards.model import MONGODB, PROMETHEUS, REDIS
 from helpers.machine import REPOSITORY
 from helpers.manifests import Rendered
 
 GENERATED = REPOSITORY / "files/dashboards"
+NOT_ASKED = (
+    "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES",
+    "GF_ANALYTICS_FEEDBACK_LINKS_ENABLED",
+    "GF_ANALYTICS_REPORTING_ENABLED",
+    "GF_NEWS_NEWS_FEED_ENABLED",
+    "GF_PLUGINS_PLUGIN_ADMIN_ENABLED",
+    "GF_PLUGINS_PREINSTALL_AUTO_UPDATE",
+    "GF_SNAPSHOTS_EXTERNAL_ENABLED",
+)
+REFUSED = (
+    "GF_PLUGINS_PREINSTALL_DISABLED",
+    "GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED",
+    "GF_SECURITY_DISABLE_GRAVATAR",
+)
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +68,16 @@ def files(documents: list[dict[str, Any]], pod: dict[str, Any]) -> dict[str, str
 
 
 @pytest.fixture(scope="session")
-def sources(files: dict[str, str]) -> dict[str, dict[str, Any]]:
+def provisioned(files: dict[str, str]) -> dict[str, Any]:
+    """What its data sources are provisioned from."""
+    found: dict[str, Any] = yaml.safe_load(files["/etc/grafana/provisioning/datasources/datasources.yml"])
+    return found
+
+
+@pytest.fixture(scope="session")
+def sources(provisioned: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The data sources by their uids."""
-    found = yaml.safe_load(files["/etc/grafana/provisioning/datasources/datasources.yml"])["datasources"]
-    return {source["uid"]: source for source in found}
+    return {source["uid"]: source for source in provisioned["datasources"]}
 
 
 def test_it_is_left_out_where_images_come_from_packages(renderings: Callable[[str], Rendered]) -> None:
@@ -81,17 +104,44 @@ def test_it_listens_to_this_host_alone_and_lets_in_nobody_without_the_password(
     assert not {"GF_SECURITY_ADMIN_PASSWORD", "GF_AUTH_DISABLE_LOGIN_FORM"} & environment.keys()
 
 
+def test_its_database_is_under_a_key_of_its_own(environment: dict[str, str]) -> None:
+    assert environment["GF_SECURITY_SECRET_KEY__FILE"] == "/run/credentials/grafana/secret_key"
+    assert "GF_SECURITY_SECRET_KEY" not in environment
+
+
+def test_it_asks_nobody_outside_and_publishes_nothing(environment: dict[str, str]) -> None:
+    said = {name: environment.get(name) for name in (*NOT_ASKED, *REFUSED)}
+    assert said == dict.fromkeys(NOT_ASKED, "false") | dict.fromkeys(REFUSED, "true")
+
+
 def test_it_sees_no_credential_but_its_own(rendered: Rendered, pod: dict[str, Any]) -> None:
     paths = [volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume]
     assert [path for path in paths if "/credentials/" in path] == ["/etc/courseload/credentials/grafana"]
     if described := rendered.ops_workloads.get("grafana"):
         # Whoever knows the password of its accounts on the databases cannot log in to it.
-        assert described["credentials"] == {"admin": "{password}", "reader": "{password:grafana-reader}"}
+        assert described["credentials"] == {
+            "admin": "{password}",
+            "secret_key": "{password:grafana-secret-key}",
+            "reader": "{password:grafana-reader}",
+        }
 
 
 def test_its_data_sources_are_those_that_the_dashboards_ask(sources: dict[str, dict[str, Any]]) -> None:
     asked = {source.uid: source.type_val for source in (PROMETHEUS, MONGODB, REDIS)}
     assert {uid: source["type"] for uid, source in sources.items()} == asked
+
+
+def test_what_is_dropped_here_goes_there_as_well(provisioned: dict[str, Any], files: dict[str, str]) -> None:
+    assert provisioned["prune"] is True
+    (provider,) = yaml.safe_load(files["/etc/grafana/provisioning/dashboards/dashboards.yml"])["providers"]
+    assert (provider["disableDeletion"], provider["allowUiUpdates"]) == (False, False)
+
+
+def test_a_question_to_mongodb_ends_before_the_home_dashboard_asks_again(sources: dict[str, dict[str, Any]]) -> None:
+    options = dict(parse_qsl(sources[MONGODB.uid or ""]["jsonData"]["connectionOptions"]))
+    assert options.keys() == {"serverSelectionTimeoutMS", "timeoutMS"}
+    assert course_notes.DASHBOARD.refresh == "1m"
+    assert 0 < int(options["serverSelectionTimeoutMS"]) < int(options["timeoutMS"]) < 60_000
 
 
 def test_its_data_sources_are_workloads_at_their_ports_and_have_no_password_in_the_file(

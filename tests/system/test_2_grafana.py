@@ -13,7 +13,7 @@ import pytest
 from helpers import courseload, machine
 from helpers.manifests import render
 
-CREDENTIALS = {"admin": "of its login", "reader": "of its accounts"}
+CREDENTIALS = {"admin": "of its login", "secret_key": "of its database", "reader": "of its accounts"}
 PLUGINS = ("haohanyang-mongodb-datasource", "redis-datasource")
 
 # It says what it sees to whoever asks, as a program at the place of Grafana would see it.
@@ -117,6 +117,7 @@ def test_it_finds_its_plugins_and_the_passwords_to_which_it_is_pointed(seen: dic
     below = [path for path in files if path.startswith(seen["environment"]["GF_PATHS_PLUGINS"] + "/")]
     assert {files[path] for path in below if path.endswith("/plugin.json")} == set(PLUGINS)
     assert files[seen["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"]] == CREDENTIALS["admin"]
+    assert files[seen["environment"]["GF_SECURITY_SECRET_KEY__FILE"]] == CREDENTIALS["secret_key"]
     pointed = re.findall(r"\$__file\{(.+?)\}", files["/etc/grafana/provisioning/datasources/datasources.yml"])
     assert [files[path] for path in pointed] == [CREDENTIALS["reader"]] * 2
 
