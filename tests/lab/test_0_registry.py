@@ -26,7 +26,7 @@ UPSTREAM = {
     "redis": "library/redis:8.0",
     "mongo": "library/mongo:8.0",
     "haproxy": "library/haproxy:3.2",
-    "grafana": "grafana/grafana:11.6.16",
+    "grafana": "grafana/grafana:12.4.11",
     "linkerd-controller": "linkerd/controller:edge-26.6.3",
     "linkerd-proxy": "linkerd/proxy:edge-26.6.3",
 }
