@@ -33,7 +33,7 @@ class WorkerRow(msgspec.Struct):
     """What the master knows of one worker process.
 
     CPU is the part of one core that it used: `cpu` over the whole run, `busiest_cpu` in its busiest 5 s. For the part
-    `waited` of the run it could have gone on, and no core was free.
+    `waited` of the run it could have gone on, and no core was free; for the part `held_back` its CPU limit stopped it.
     """
 
     name: str
@@ -43,6 +43,7 @@ class WorkerRow(msgspec.Struct):
     cpu: float = 0.0
     busiest_cpu: float = 0.0
     waited: float = 0.0
+    held_back: float = 0.0
     longest_pause_ms: float = 0.0
     clock_ahead_s: float | None = None
 
@@ -100,7 +101,7 @@ class _Worker:
         self.next_number = 0
         self.last_report = now
         self.cpu: deque[tuple[float, float]] = deque()
-        self.cpu_s = self.waited_s = self.wall_s = 0.0
+        self.cpu_s = self.waited_s = self.held_back_s = self.wall_s = 0.0
         self.attempts: dict[str, int] = {}
         self.users = 0
         self.acknowledged: dict[str, int] = {}
@@ -136,10 +137,12 @@ class _Worker:
     def _take_whole(self, report: WorkerReport) -> None:
         self.cpu_s += report.cpu_s
         self.waited_s += report.waited_s
+        self.held_back_s += report.held_back_s
         self.wall_s += report.wall_s
         if self.wall_s:
             self.row.cpu = round(self.cpu_s / self.wall_s, 3)
             self.row.waited = round(self.waited_s / self.wall_s, 3)
+            self.row.held_back = round(self.held_back_s / self.wall_s, 3)
 
 
 class Interval:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from course.cgroup import cpu_limit
+from course.cgroup import Periods, cpu_limit, cpu_periods
 from loadgen.latency import count, new_histogram
 
 SCHEDSTAT = Path("/proc/self/schedstat")
@@ -26,7 +26,7 @@ class WorkerReport(msgspec.Struct):
 
     What ends in `so_far` counts from the run's beginning: it does not grow out of the ids, so that the two can be
     compared. `users` have begun their work. `cpu_s` is in seconds of a core, or of what a limit below one leaves of it.
-    For `waited_s` the worker could have gone on, and no core was free.
+    For `waited_s` the worker could have gone on, and no core was free; for `held_back_s` its CPU limit held it back.
     """
 
     run: str
@@ -46,6 +46,7 @@ class WorkerReport(msgspec.Struct):
     unknown_so_far: int
     cpu_s: float
     waited_s: float
+    held_back_s: float
     wall_s: float
     pause_s: float
 
@@ -56,6 +57,13 @@ def waited_for_a_core() -> float:
         return int(SCHEDSTAT.read_text().split()[1]) / 1e9
     except (OSError, IndexError):
         return 0.0
+
+
+def _held_back(before: Periods | None, now: Periods | None) -> float:
+    """The part of the time between two moments in which a CPU limit held this container back."""
+    if before is None or now is None or now.all == before.all:
+        return 0.0
+    return (now.throttled - before.throttled) / (now.all - before.all)
 
 
 class Recorder:
@@ -81,6 +89,7 @@ class Recorder:
         self._unknown = bytearray()
         self._cpu = time.process_time()
         self._waited = waited_for_a_core()
+        self._periods = cpu_periods()
         self._wall = time.perf_counter()
 
     def acknowledged(self, name: str, latency_s: float, note_id: bytes) -> None:
@@ -102,6 +111,7 @@ class Recorder:
         self._users = users
         done = [second for second in self._latencies if self.final or second < this_second]
         cpu, waited, wall = time.process_time(), waited_for_a_core(), time.perf_counter()
+        periods = cpu_periods()
         report = WorkerReport(
             run=self.run,
             worker=self.worker,
@@ -120,10 +130,12 @@ class Recorder:
             unknown_so_far=self._unknown_so_far,
             cpu_s=(cpu - self._cpu) / min(1.0, cpu_limit() or 1.0),
             waited_s=waited - self._waited,
+            held_back_s=(wall - self._wall) * _held_back(self._periods, periods),
             wall_s=wall - self._wall,
             pause_s=self.pause_s,
         )
         self._cpu, self._waited, self._wall, self.pause_s = cpu, waited, wall, 0.0
+        self._periods = periods
         self._reports += 1
         self._errors.clear()
         self._acknowledged.clear()

@@ -39,13 +39,15 @@ class Generator(msgspec.Struct):
     """How near its limit the load generator was: CPU is the part of one core (0 to 1) that a worker used.
 
     `cpu` is the mean over all workers and the whole run, `busiest_cpu` of the busiest worker in its busiest seconds.
-    `waited` is the part of the run (0 to 1) for which workers could have gone on, and no core was free.
+    `waited` is the part of the run (0 to 1) for which workers could have gone on, and no core was free; `held_back` is
+    that for which a CPU limit stopped the worker that it stopped most.
     """
 
     workers: int
     cpu: float
     busiest_cpu: float
     waited: float
+    held_back: float = 0.0
 
 
 class Summary(msgspec.Struct):
@@ -137,6 +139,7 @@ def _generator(load: Load) -> Generator | None:
         # A run that ends within the window has no busiest seconds but itself.
         busiest_cpu=max(max(worker.busiest_cpu, worker.cpu) for worker in load.workers),
         waited=round(fmean(worker.waited for worker in load.workers), 3),
+        held_back=max(worker.held_back for worker in load.workers),
     )
 
 

@@ -17,6 +17,7 @@ from loadgen.words import differing
 
 SATURATED_CPU = 0.90
 NEAR_CPU = 0.85
+HELD_BACK = 0.25  # of the time: what a CPU limit does now and then is a burst's
 SILENT_S = 5.0
 CLOCK_AHEAD_S = 1.0
 OWN_DELAY_SHARE = 0.5
@@ -306,6 +307,14 @@ def _of_worker(name: str, worker: WorkerRow) -> Judged:
             worker.busiest_cpu > SATURATED_CPU,
             f"{name} used {worker.busiest_cpu:.0%} of its core: the generator was the limit, not the system; "
             "use more workers or hosts, or a lower rate.",
+        ),
+    )
+    yield (
+        f"{name} has a CPU limit that it does not reach",
+        _if(
+            worker.held_back > HELD_BACK,
+            f"{name} was held back by its CPU limit {worker.held_back:.0%} of the time: the generator was the limit, "
+            "not the system; raise or remove the limit of its pods.",
         ),
     )
     ahead_s = worker.clock_ahead_s or 0.0

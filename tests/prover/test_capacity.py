@@ -12,42 +12,49 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers import courseload
+from helpers.machine import podman
 from helpers.playbook import play
 
 pytestmark = pytest.mark.timeout(900)
 
 # A short search: rough, since the bottlenecks are.
 ROUGH = {"start_rate": 400, "step": "5s", "hold": "8s", "precision": 1, "limit": "5m"}
-NEAR = {"start_rate": 300, "step": "10s", "hold": "20s", "precision": 0.03, "limit": "8m"}
-KNEE = 600  # requests a second
+SLOW = {**ROUGH, "start_rate": 50}  # what takes long rather than much can take few requests beside each other
+NEAR = {"start_rate": 400, "step": "10s", "hold": "20s", "precision": 0.03, "limit": "10m"}
+REFUSES_ABOVE = 600  # requests in a second
+# At most 1 % may fail. Requests come at random times: as many as this a second, and 1 % of them find the limit reached
+# in the second before them (the normal distribution's 99th percentile of a Poisson process).
+KNEE = (sqrt(REFUSES_ABOVE + 2.326**2 / 4) - 2.326 / 2) ** 2
 PERIOD_US = 100_000
-SLOW_FLUSH_US = 60_000
+LONG_PERIOD_US = 1_000_000  # whoever has used up its share waits for the rest of it: too long for the objectives
+SLOW_FLUSH_US = 120_000
 
 CONFIGURATION = Path("/var/lib/containers/storage/volumes/ingress-config/_data/haproxy.cfg")
 LIMITED = f"""frontend course
     stick-table type integer size 1 expire 10s store http_req_rate(1s)
     http-request track-sc0 int(1)
-    http-request deny deny_status 503 if {{ sc_http_req_rate(0) gt {KNEE} }}
+    http-request deny deny_status 503 if {{ sc_http_req_rate(0) gt {REFUSES_ABOVE} }}
 """
 
 
-def limit(container: str, cores: float) -> None:
-    """Gives a container so many cores."""
-    command = ["podman", "update", f"--cpu-period={PERIOD_US}", f"--cpu-quota={int(cores * PERIOD_US)}", container]
+def limit(container: str, cores: float, period_us: int = PERIOD_US) -> None:
+    """Gives a container so many cores, in each such period."""
+    command = ["podman", "update", f"--cpu-period={period_us}", f"--cpu-quota={int(cores * period_us)}", container]
     subprocess.run(command, check=True, capture_output=True)
 
 
 @contextmanager
-def limited(cores: float, *containers: str) -> Iterator[None]:
+def limited(cores: float, *containers: str, period_us: int = PERIOD_US) -> Iterator[None]:
     """Containers that have less CPU."""
     for container in containers:
-        limit(container, cores)
+        limit(container, cores, period_us)
     try:
         yield
     finally:
@@ -62,10 +69,9 @@ def limited_workers(cores: float) -> Iterator[None]:
 
     def look() -> None:
         while not ended.wait(0.5):
-            for container in courseload.containers():
-                if container.startswith("locust-worker"):
-                    with suppress(subprocess.CalledProcessError):  # it has just ended
-                        limit(container, cores)
+            for container in podman("ps", "--filter=name=-locust-worker", "--format={{.Names}}").split():
+                with suppress(subprocess.CalledProcessError):  # it has just ended
+                    limit(container, cores)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -130,21 +136,21 @@ def system() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bottleneck", "what"),
+    ("bottleneck", "settings", "what"),
     [
-        (lambda: limited(0.06, "relay-relay"), "CPU limit of relay"),
-        (lambda: limited(0.06, "ledger-ledger"), "CPU limit of ledger"),
-        (lambda: limited(0.1, "mongodb-mongodb", "mongodb-postgres"), "mongodb"),
-        (lambda: limited(0.01, "redis-redis"), "redis"),
-        (lambda: slow_disk("mongodb-postgres"), "mongodb"),
+        (lambda: limited(0.06, "relay-relay"), ROUGH, "CPU limit of relay"),
+        (lambda: limited(0.06, "ledger-ledger"), ROUGH, "CPU limit of ledger"),
+        (lambda: limited(0.1, "mongodb-mongodb", "mongodb-postgres"), ROUGH, "mongodb"),
+        (lambda: limited(0.02, "redis-redis", period_us=LONG_PERIOD_US), SLOW, "redis"),
+        (lambda: slow_disk("mongodb-postgres"), SLOW, "mongodb"),
     ],
     ids=["route", "ledger", "database", "Redis", "disk"],
 )
 def test_a_bottleneck_is_named(
-    bottleneck: Callable[[], AbstractContextManager[None]], what: str, tmp_path: Path
+    bottleneck: Callable[[], AbstractContextManager[None]], settings: dict[str, Any], what: str, tmp_path: Path
 ) -> None:
     with bottleneck():
-        answer = search(tmp_path, ROUGH)
+        answer = search(tmp_path, settings)
     assert answer["finding"], answer["answer"]
     assert answer["finding"]["what"] == what, answer["finding"]["sentence"]
     assert all(step["lost"] == 0 for step in answer["steps"])
@@ -163,3 +169,4 @@ def test_a_known_limit_is_found_within_a_tenth(attempt: int, tmp_path: Path) -> 
         answer = search(tmp_path, NEAR)
     assert answer["proven"], answer["answer"]
     assert answer["met"] == pytest.approx(KNEE, rel=0.1), answer["answer"]
+    assert answer["finding"]["what"] == "ingress", answer["finding"]["sentence"]

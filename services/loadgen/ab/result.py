@@ -72,9 +72,9 @@ def _why_not(samples: Sequence[Sample], rounds: int) -> str:
     limited = next((sample for sample in samples if sample.result.generator_limited), None)
     if limited:
         return (
-            f"The load generator was the limit in round {limited.round}, on side {limited.side}: its busiest worker "
-            f"used {limited.result.generator_cpu:.0%} of its core. Give it more hosts or cores (group load), or ask "
-            "for less (ab_users, ab_rate)."
+            f"The load generator was the limit in round {limited.round}, on side {limited.side}: "
+            f"{limited.result.generator_limit}. Give it more hosts or cores (group load), or ask for less (ab_users, "
+            "ab_rate)."
         )
     if rounds < LEAST_ROUNDS:
         return f"{rounds} of at least {LEAST_ROUNDS} rounds are there: nothing can be said yet."

@@ -1,6 +1,6 @@
 """What was short of what: figures of one moment from Prometheus, and what they say gave in first."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from loadgen.capacity.result import Evidence, Finding
 from loadgen.prometheus import NoAnswer, Prometheus
@@ -99,12 +99,19 @@ def _of_ingress(evidence: Evidence) -> Finding | None:
 
 
 def _of_databases(evidence: Evidence) -> Finding | None:
-    who, seconds = max(evidence.p99_s.items(), key=lambda pair: pair[1], default=("", 0.0))
-    if not who:
+    waits = {tuple(who.split(" to ")): seconds for who, seconds in evidence.p99_s.items()}
+    own = {(caller, called): seconds - _longest(waits, called) for (caller, called), seconds in waits.items()}
+    (caller, database), _ = max(own.items(), key=lambda pair: pair[1], default=(("", ""), 0.0))
+    if not database:
         return None
-    caller, _, database = who.partition(" to ")
     return Finding(
         database,
-        f"No CPU was short. {caller} waited longest, for {database}: {1000 * seconds:.0f} ms in the slowest hundredth.",
+        f"No CPU was short. {caller} waited longest, for {database}: {1000 * waits[caller, database]:.0f} ms in the "
+        "slowest hundredth.",
         of_cpu=False,
     )
+
+
+def _longest(waits: Mapping[tuple[str, ...], float], caller: str) -> float:
+    """How long a workload waits for others itself: for so long it is not the one that others wait for."""
+    return max((seconds for (who, _), seconds in waits.items() if who == caller), default=0.0)

@@ -10,7 +10,7 @@ import msgspec
 from loadgen.capacity.search import HOLD, Step
 from loadgen.latency import Latency
 from loadgen.settings import Settings
-from loadgen.verdict import Judgement
+from loadgen.verdict import HELD_BACK, Judgement
 
 
 class Evidence(msgspec.Struct):
@@ -43,7 +43,8 @@ class StepResult(msgspec.Struct):
 
     `lost` are acknowledged notes that a database does not have as they were sent; None where nobody could look.
     `generator_cpu` is the part of its core that the busiest worker used in its busiest seconds. `generator_cores` are
-    those that all workers used together over the step. `mean_ms` is the mean of all latencies.
+    those that all workers used together over the step; for the part `generator_held_back` of it a CPU limit stopped the
+    worker that it stopped most. `mean_ms` is the mean of all latencies.
     """
 
     step: Step
@@ -60,6 +61,14 @@ class StepResult(msgspec.Struct):
     generator_limited: bool
     evidence: Evidence
     mean_ms: float
+    generator_held_back: float = 0.0
+
+    @property
+    def generator_limit(self) -> str:
+        """How the load generator was the limit, where it was."""
+        if self.generator_held_back > HELD_BACK:
+            return f"a CPU limit held a worker back {self.generator_held_back:.0%} of the time"
+        return f"its busiest worker used {self.generator_cpu:.0%} of its core"
 
 
 class Estimate(msgspec.Struct):

@@ -16,7 +16,7 @@ from loadgen.progress import say
 from loadgen.reconcile import Reconciliation
 from loadgen.report import Data
 from loadgen.settings import OPEN, RunDirectory, Settings
-from loadgen.verdict import SATURATED_CPU
+from loadgen.verdict import HELD_BACK, SATURATED_CPU
 
 WARM_UP_S = 3
 MOST_CPU = 0.7  # of a worker's core, in advice on how many workers a rate needs
@@ -61,8 +61,8 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
             break
         search.take(step, met=result.met)
     refusal = "" if search.proven is not None else stopped or _why_no_answer(search, results, limit_s)
-    above = [result.evidence for result in results if result.step.kind == OVERLOAD and not result.met]
-    finding = what_gave_in(above[-1], plan.system.single_threaded) if above else None
+    above = _above(results, search.missed)
+    finding = what_gave_in(above.evidence, plan.system.single_threaded) if above else None
     return Capacity(
         answer=[refusal] if refusal else _answer(search, stopped, finding),
         met=search.met if search.proven is None else search.proven,
@@ -79,6 +79,13 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
         started_at=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.time() - started, 1),
     )
+
+
+def _above(results: Sequence[StepResult], missed: float | None) -> StepResult | None:
+    """The step that shows best what gives in: overload, else the last at the lowest rate that was missed."""
+    missing = [result for result in results if not result.met and missed is not None and result.step.rate >= missed]
+    overload = [result for result in missing if result.step.kind == OVERLOAD]
+    return next(iter(overload[-1:] or [result for result in missing if result.step.rate == missed][-1:]), None)
 
 
 def _answer(search: Search, stopped: str, finding: Finding | None) -> list[str]:
@@ -117,7 +124,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
     data = msgspec.json.decode(directory.data.read_bytes(), type=Data)
     summary, generator = data.summary, data.summary.generator
     found = summary.reconciliation
-    busiest = generator.busiest_cpu if generator else 0.0
+    busiest, held_back = (generator.busiest_cpu, generator.held_back) if generator else (0.0, 0.0)
     return StepResult(
         step=step,
         met=summary.verdict == "pass",
@@ -130,7 +137,8 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
         lost=_lost(found) if found else None,
         generator_cpu=busiest,
         generator_cores=round(generator.cpu * generator.workers, 3) if generator else 0.0,
-        generator_limited=busiest > SATURATED_CPU,
+        generator_limited=busiest > SATURATED_CPU or held_back > HELD_BACK,
+        generator_held_back=held_back,
         evidence=take_evidence(data.settings.prometheus, data.load.ended_at),
         mean_ms=data.load.total.mean_ms,
     )
@@ -160,7 +168,7 @@ def _proof_s(limits: Limits, overhead_s: float) -> float:
 def _too_few_workers(settings: Settings, result: StepResult) -> str:
     needed = math.ceil(settings.workers * result.generator_cpu / MOST_CPU * 2)
     return (
-        f"The load generator was the limit at {result.step.rate:,g} a second: its busiest worker used "
-        f"{result.generator_cpu:.0%} of its core. To look at twice that rate takes {needed} workers (one for each core "
-        f"of the hosts in the group load; there are {settings.workers})."
+        f"The load generator was the limit at {result.step.rate:,g} a second: {result.generator_limit}. To look at "
+        f"twice that rate takes {needed} workers with as much CPU (one for each core of the hosts in the group load; "
+        f"there are {settings.workers})."
     )

@@ -83,6 +83,7 @@ def make_report():
             "unknown_so_far": counts["?"],
             "cpu_s": 0.1,
             "waited_s": 0.02,
+            "held_back_s": 0.0,
             "wall_s": 1.0,
             "pause_s": 0.001,
         }

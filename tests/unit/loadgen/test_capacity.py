@@ -83,6 +83,15 @@ def test_where_the_generator_is_the_limit_there_is_no_answer():
     assert found.answer == [found.refusal]
 
 
+def test_a_worker_that_its_cpu_limit_holds_back_is_named_as_such():
+    def try_step(number: int, step: Step) -> StepResult:
+        result: StepResult = system(10)(number, step)
+        return msgspec.structs.replace(result, generator_limited=True, generator_cpu=0.6, generator_held_back=0.41)
+
+    found = find_capacity(SETTINGS, PLAN, try_step)
+    assert "a second: a CPU limit held a worker back 41% of the time. To look at" in found.refusal
+
+
 def test_what_is_proven_stays_the_answer_whatever_ends_the_search_above_it():
     def try_step(number: int, step: Step) -> StepResult:
         result: StepResult = system(1234)(number, step)
@@ -95,6 +104,18 @@ def test_what_is_proven_stays_the_answer_whatever_ends_the_search_above_it():
     assert found.met <= 1234
     assert found.answer[0].startswith(f"{found.met:,g} notes a second met the objectives")
     assert found.answer[1].startswith("The load generator was the limit")
+
+
+def test_where_overload_cannot_be_seen_a_step_that_missed_tells_what_gave_in():
+    def try_step(number: int, step: Step) -> StepResult:
+        if step.kind == OVERLOAD:
+            raise StepFailed("The overload could not be run.")
+        result: StepResult = system(1234)(number, step)
+        return result
+
+    found = find_capacity(SETTINGS, PLAN, try_step)
+    assert found.finding
+    assert found.finding.what == "CPU of a host"
 
 
 def test_a_step_that_cannot_be_run_ends_the_search_with_a_page(tmp_path):
@@ -143,6 +164,8 @@ def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():
         (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, cpu_cores={"ingress": 0.95}), "mongodb"),
         (msgspec.structs.replace(BUSY, host_cpu={"here": 0.5}, own_errors=0.07), "ingress"),
         (msgspec.structs.replace(BUSY, own_errors=0.07), "CPU of a host"),
+        (Evidence(p99_s={"relay to ledger": 0.5, "ledger to mongodb": 0.49, "direct to mongodb": 0.3}), "mongodb"),
+        (Evidence(p99_s={"relay to ledger": 0.5, "ledger to mongodb": 0.02, "direct to redis": 0.3}), "ledger"),
         (Evidence(), None),
     ],
 )

@@ -89,9 +89,10 @@ def test_cpu_is_judged_by_the_busiest_five_seconds(collector, make_report):
 
 def test_the_cpu_of_the_whole_run_is_known_beside_it(collector, make_report):
     for number, (cpu_s, waited_s) in enumerate([(0.2, 0.0)] * 6 + [(0.9, 0.1)] * 6):
-        collector.take(make_report(number, cpu_s=cpu_s, waited_s=waited_s), now=1001.0 + number)
+        report = make_report(number, cpu_s=cpu_s, waited_s=waited_s, held_back_s=3 * waited_s)
+        collector.take(report, now=1001.0 + number)
     (worker,) = finish(collector).workers
-    assert (worker.cpu, worker.busiest_cpu, worker.waited) == pytest.approx((0.55, 0.9, 0.05))
+    assert (worker.cpu, worker.busiest_cpu, worker.waited, worker.held_back) == pytest.approx((0.55, 0.9, 0.05, 0.15))
 
 
 def test_one_busy_second_is_no_saturation(collector, make_report):

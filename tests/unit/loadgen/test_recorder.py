@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from course.cgroup import Periods
 from loadgen.latency import decode
 from loadgen.recorder import Recorder, waited_for_a_core
 
@@ -95,6 +96,16 @@ def test_where_a_limit_is_less_than_a_core_cpu_is_of_what_it_leaves(monkeypatch)
     while time.process_time() < until:
         pass
     assert recorder.report(users=1).cpu_s >= 0.5
+
+
+def test_a_report_says_for_how_long_a_limit_held_the_worker_back(monkeypatch):
+    periods = iter([Periods(100, 10), Periods(120, 25), Periods(120, 25), None])
+    monkeypatch.setattr("loadgen.recorder.cpu_periods", lambda: next(periods))
+    recorder = Recorder("run", "worker")
+    report = recorder.report(users=1)
+    assert report.held_back_s == pytest.approx(0.75 * report.wall_s)
+    assert recorder.report(users=1).held_back_s == 0
+    assert recorder.report(users=1).held_back_s == 0
 
 
 def test_the_kernel_says_how_long_this_process_waited_for_a_core(tmp_path, monkeypatch):

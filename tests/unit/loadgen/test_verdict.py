@@ -74,6 +74,7 @@ def test_a_healthy_run_passes(settings):
         (worker(complete=False, silent_s=7), "Worker 1 (host) was lost"),
         (worker(silent_s=6), "Worker 1 (host) was silent for 6 s"),
         (worker(busiest_cpu=0.91), "Worker 1 (host) used 91% of its core"),
+        (worker(held_back=0.4), "Worker 1 (host) was held back by its CPU limit 40% of the time"),
         (worker(clock_ahead_s=-3.0), "Worker 1 (host) has a clock that is 3.0 s behind the master's"),
     ],
 )
@@ -123,11 +124,14 @@ def test_the_warning_says_what_to_do(settings):
 
 
 def test_the_summary_says_how_near_its_limit_the_generator_was(settings):
-    workers = [WorkerRow("a_1", cpu=0.2, busiest_cpu=0.3, waited=0.1), WorkerRow("b_2", cpu=0.5, busiest_cpu=0.86)]
+    workers = [
+        WorkerRow("a_1", cpu=0.2, busiest_cpu=0.3, waited=0.1, held_back=0.2),
+        WorkerRow("b_2", cpu=0.5, busiest_cpu=0.86),
+    ]
     load = msgspec.structs.replace(HEALTHY, workers=workers)
     verdict = judge(settings, load, FOUND)
     summary = summarise(settings, load, FOUND, verdict)
-    assert summary.generator == Generator(workers=2, cpu=0.35, busiest_cpu=0.86, waited=0.05)
+    assert summary.generator == Generator(workers=2, cpu=0.35, busiest_cpu=0.86, waited=0.05, held_back=0.2)
     assert summary.warnings == verdict.warnings != []
 
 
