@@ -35,7 +35,7 @@ from course.stored import OTHER
 from loadgen.attempted import BATCH, LOST, UNKNOWN, Attempted, Reported, Rows
 from loadgen.collector import Load
 from loadgen.content import Contents, id_in
-from loadgen.ids import ID_BYTES, IdFile, IdFiles, Range, write_ids
+from loadgen.ids import ID_BYTES, IdFile, IdFiles, Range, read_ahead, write_ids
 from loadgen.pool import make_pool, place_in_pool
 from loadgen.settings import RunDirectory, SearchDirectory, Settings, write_csv, write_json
 from loadgen.stores import Applied, Counters, Documents
@@ -100,8 +100,8 @@ def take_baseline(
 
     def ids() -> Iterator[list[bytes]]:
         nonlocal seen
-        for within in Range().split(documents.count):
-            part = sorted(documents.ids(within))
+        for _, part in read_ahead(Range().split(documents.count), documents.ids):
+            part.sort()
             seen += len(part)
             if part:
                 progress(f"before the run: {seen:,} documents")
@@ -201,10 +201,8 @@ def _look_at_all(
     def most(within: Range) -> int:
         return max(counted.count(within) for counted in (documents, *ids))
 
-    for within in Range().split(most):
-        yield check.look(
-            ids.attempted.read(within), ids.before.read(within), documents.read(within), ids.late.read(within)
-        )
+    for within, found in read_ahead(Range().split(most), documents.read):
+        yield check.look(ids.attempted.read(within), ids.before.read(within), found, ids.late.read(within))
         progress(f"reconciling: {check.read:,} of {total:,} documents read, {check.found:,} of them this run's")
 
 
