@@ -99,10 +99,10 @@ def _await_follower(directory: RunDirectory) -> None:
 def capacity(options: argparse.Namespace) -> None:
     """Searches for the highest rate that meets the objectives, with a load test for each step."""
     from loadgen.capacity.certificate import write_certificate
-    from loadgen.capacity.growth import System
     from loadgen.capacity.result import StepResult
     from loadgen.capacity.run import Plan, StepFailed, find_capacity, result_of, step_settings
     from loadgen.capacity.search import Limits, Step
+    from loadgen.capacity.system import System
 
     search = SearchDirectory(options.directory)
     if options.await_follower:

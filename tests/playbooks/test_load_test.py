@@ -13,7 +13,7 @@ import yaml
 from helpers.machine import REPOSITORY
 from helpers.playbook import link_variables, play
 from loadgen.__main__ import _parser, _settings
-from loadgen.capacity.growth import System
+from loadgen.capacity.system import System
 from loadgen.settings import Objective, Settings
 from loadgen.shapes import CONSTANT
 

@@ -1,8 +1,9 @@
 """What was short of what: figures of one moment from Prometheus, and what they say gave in first."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from loadgen.capacity.result import Evidence, Finding
+from loadgen.capacity.system import System
 from loadgen.prometheus import NoAnswer, Prometheus
 
 PATIENCE_S = 5.0
@@ -35,18 +36,21 @@ def take_evidence(address: str, at: float) -> Evidence:
             p99_s=values("workload_database:seconds:p99_30s", "workload", "database"),
             throttled=values("workload:cpu_throttled:ratio30s", "workload"),
             own_errors=values("ingress:own_errors:ratio30s").get("", 0.0),
+            disk_busy=values("host:disk_busy:ratio30s", "host"),
         )
     except NoAnswer:
         return Evidence()
 
 
-def what_gave_in(evidence: Evidence, single_threaded: Collection[str]) -> Finding | None:
-    """What was short at a rate above the capacity; None where nothing is known.
-
-    A replica of the workloads that are `single_threaded` uses one core at most.
-    """
-    workloads = _of_workloads(evidence, single_threaded)
-    found = (_of_limits(evidence), _of_hosts(evidence), workloads, _of_ingress(evidence), _of_databases(evidence))
+def what_gave_in(evidence: Evidence, system: System) -> Finding | None:
+    """What was short at a rate above the capacity; None where nothing is known."""
+    found = (
+        _of_limits(evidence),
+        _of_hosts(evidence),
+        _of_workloads(evidence, system),
+        _of_ingress(evidence),
+        _of_databases(evidence),
+    )
     return next((finding for finding in found if finding), None)
 
 
@@ -73,18 +77,21 @@ def _of_hosts(evidence: Evidence) -> Finding | None:
     return Finding("CPU of a host", f"{host} had no CPU left: {used:.0%} was in use. Cores used: {who}.", of_cpu=True)
 
 
-def _of_workloads(evidence: Evidence, single_threaded: Collection[str]) -> Finding | None:
+def _of_workloads(evidence: Evidence, system: System) -> Finding | None:
     per_replica = {
         name: cores / evidence.replicas[name]
         for name, cores in evidence.cpu_cores.items()
-        if name in single_threaded and evidence.replicas.get(name)
+        if name in system.single_threaded and evidence.replicas.get(name)
     }
     name, cores = max(per_replica.items(), key=lambda pair: pair[1], default=("", 0.0))
     if cores < BUSY:
         return None
+    number, most = evidence.replicas[name], system.pods.get(name, 1)
+    at_most = 1 < most <= number
     return Finding(
-        f"CPU of {name}",
-        f"{name} used {cores:.2f} of the one core that each of its replicas can use; it had {evidence.replicas[name]}.",
+        f"replicas of {name}" if at_most else f"CPU of {name}",
+        f"{name} used {cores:.2f} of the one core that each of its replicas can use; it had {number}"
+        f"{', as many as it may have' if at_most else ''}.",
         of_cpu=True,
     )
 
@@ -104,12 +111,14 @@ def _of_databases(evidence: Evidence) -> Finding | None:
     (caller, database), _ = max(own.items(), key=lambda pair: pair[1], default=(("", ""), 0.0))
     if not database:
         return None
-    return Finding(
-        database,
+    said = (
         f"No CPU was short. {caller} waited longest, for {database}: {1000 * waits[caller, database]:.0f} ms in the "
-        "slowest hundredth.",
-        of_cpu=False,
+        "slowest hundredth."
     )
+    host, busy = max(evidence.disk_busy.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if busy < BUSY:
+        return Finding(database, said, of_cpu=False)
+    return Finding(f"disk of {host}", f"{said} The disk of {host} was busy {busy:.0%} of the time.", of_cpu=False)
 
 
 def _longest(waits: Mapping[tuple[str, ...], float], caller: str) -> float:

@@ -18,8 +18,9 @@ class Evidence(msgspec.Struct):
 
     `host_cpu` is the part (0 to 1) of a host's CPU that was in use, of its `host_cores`. `cpu_cores` and `replicas` are
     by workload, all its replicas together; `p99_s` is who waited for which database, such as `direct to mongodb`, in
-    seconds. `throttled` is the part (0 to 1) of the time in which a CPU limit held a workload back; `own_errors` is the
-    part of the requests that the ingress answered with an error of its own.
+    seconds. `throttled` is the part (0 to 1) of the time in which a CPU limit held a workload back, `disk_busy` that in
+    which a host's disk had something to do; `own_errors` is the part of the requests that the ingress answered with an
+    error of its own.
     """
 
     host_cpu: dict[str, float] = {}
@@ -29,6 +30,7 @@ class Evidence(msgspec.Struct):
     p99_s: dict[str, float] = {}
     throttled: dict[str, float] = {}
     own_errors: float = 0.0
+    disk_busy: dict[str, float] = {}
 
     @property
     def cores_used(self) -> float | None:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from loadgen.capacity.evidence import take_evidence, what_gave_in
-from loadgen.capacity.growth import System, growth_of
+from loadgen.capacity.growth import growth_of
 from loadgen.capacity.result import Capacity, Finding, StepResult, held_step, this_machine
 from loadgen.capacity.scalability import scalability_of
 from loadgen.capacity.search import CONFIRMATIONS, LEAST_RATE, OVERLOAD, Limits, Search, Step
+from loadgen.capacity.system import System
 from loadgen.progress import say
 from loadgen.reconcile import Reconciliation
 from loadgen.report import Data
@@ -62,7 +63,7 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
         search.take(step, met=result.met)
     refusal = "" if search.proven is not None else stopped or _why_no_answer(search, results, limit_s)
     above = _above(results, search.missed)
-    finding = what_gave_in(above.evidence, plan.system.single_threaded) if above else None
+    finding = what_gave_in(above.evidence, plan.system) if above else None
     return Capacity(
         answer=[refusal] if refusal else _answer(search, stopped, finding),
         met=search.met if search.proven is None else search.proven,

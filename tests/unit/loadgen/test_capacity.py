@@ -10,10 +10,10 @@ from markupsafe import escape
 from loadgen import __main__ as loadgen
 from loadgen.capacity.certificate import render, write_certificate
 from loadgen.capacity.evidence import take_evidence, what_gave_in
-from loadgen.capacity.growth import System
 from loadgen.capacity.result import Capacity, Evidence, StepResult
 from loadgen.capacity.run import Plan, StepFailed, find_capacity, step_settings
 from loadgen.capacity.search import HOLD, OVERLOAD, Limits, Step
+from loadgen.capacity.system import System
 from loadgen.latency import Latency
 from loadgen.settings import SEARCH, write_json
 from unit.loadgen.conftest import SETTINGS
@@ -166,11 +166,15 @@ def test_a_step_is_a_load_test_with_a_user_for_each_worker_and_open_arrivals():
         (msgspec.structs.replace(BUSY, own_errors=0.07), "CPU of a host"),
         (Evidence(p99_s={"relay to ledger": 0.5, "ledger to mongodb": 0.49, "direct to mongodb": 0.3}), "mongodb"),
         (Evidence(p99_s={"relay to ledger": 0.5, "ledger to mongodb": 0.02, "direct to redis": 0.3}), "ledger"),
+        (Evidence(cpu_cores={"direct": 2.8}, replicas={"direct": 3}), "replicas of direct"),
+        (Evidence(cpu_cores={"direct": 1.9}, replicas={"direct": 2}), "CPU of direct"),
+        (Evidence(p99_s={"direct to mongodb": 0.3}, disk_busy={"here": 0.97}), "disk of here"),
+        (Evidence(p99_s={"direct to mongodb": 0.3}, disk_busy={"here": 0.5}), "mongodb"),
         (Evidence(), None),
     ],
 )
 def test_what_gave_in_first_is_the_cpu_that_was_short_or_who_kept_others_waiting(evidence, what):
-    found = what_gave_in(evidence, SYSTEM.single_threaded)
+    found = what_gave_in(evidence, SYSTEM)
     assert (found.what if found else None) == what
 
 
@@ -183,10 +187,18 @@ def test_the_evidence_is_what_prometheus_knows_at_the_end_of_a_step():
     prometheus.tell("workload_database:seconds:p99_30s", {"workload": "relay", "database": "ledger"}, 0.02)
     prometheus.tell("workload:cpu_throttled:ratio30s", {"workload": "relay"}, 0.4)
     prometheus.tell("ingress:own_errors:ratio30s", {}, 0.07)
+    prometheus.tell("host:disk_busy:ratio30s", {"host": "here"}, 0.97)
     with prometheus.server() as address:
         found = take_evidence(address, 1000.0)
     assert found == Evidence(
-        {"here": 0.97}, {"here": 2}, {"relay": 0.5}, {"relay": 2}, {"relay to ledger": 0.02}, {"relay": 0.4}, 0.07
+        host_cpu={"here": 0.97},
+        host_cores={"here": 2},
+        cpu_cores={"relay": 0.5},
+        replicas={"relay": 2},
+        p99_s={"relay to ledger": 0.02},
+        throttled={"relay": 0.4},
+        own_errors=0.07,
+        disk_busy={"here": 0.97},
     )
 
 

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from loadgen.capacity.growth import System, growth_of
+from loadgen.capacity.growth import growth_of
 from loadgen.capacity.result import Evidence, Finding
 from loadgen.capacity.search import HOLD, Step
+from loadgen.capacity.system import System
 from unit.loadgen.test_scalability import step
 
 SYSTEM = System(pods={"relay": 3, "ledger": 1, "mongodb": 1}, single_threaded=("relay", "ledger"), workers=2)
