@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from loadgen.capacity.evidence import take_evidence, what_gave_in
-from loadgen.capacity.growth import growth_of
+from loadgen.capacity.growth import LEAST_SECONDS, growth_of
 from loadgen.capacity.result import Capacity, Finding, StepResult, held_step, this_machine
 from loadgen.capacity.scalability import scalability_of
-from loadgen.capacity.search import CONFIRMATIONS, LEAST_RATE, OVERLOAD, Limits, Search, Step
+from loadgen.capacity.search import CONFIRMATIONS, LEAST_RATE, Limits, Search, Step
 from loadgen.capacity.system import System
 from loadgen.progress import say
 from loadgen.reconcile import Reconciliation
@@ -83,10 +83,9 @@ def find_capacity(settings: Settings, plan: Plan, try_step: TryStep) -> Capacity
 
 
 def _above(results: Sequence[StepResult], missed: float | None) -> StepResult | None:
-    """The step that shows best what gives in: overload, else the last at the lowest rate that was missed."""
-    missing = [result for result in results if not result.met and missed is not None and result.step.rate >= missed]
-    overload = [result for result in missing if result.step.kind == OVERLOAD]
-    return next(iter(overload[-1:] or [result for result in missing if result.step.rate == missed][-1:]), None)
+    """The last step above the answer that was missed for so long that Prometheus's figures are of it alone."""
+    long_enough = [result for result in results if not result.met and result.step.seconds >= LEAST_SECONDS]
+    return next((result for result in long_enough[::-1] if missed is not None and result.step.rate >= missed), None)
 
 
 def _answer(search: Search, stopped: str, finding: Finding | None) -> list[str]:
