@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import subprocess
 import time
@@ -22,6 +24,7 @@ HEAD = b"POST /course HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/j
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 NETWORK = "courseload"
 SLOW_S = 15  # `timeout http-request` of the ingress
+AT_ONCE = 256  # `maxconn` of a route there
 
 
 def answered(*pieces: bytes, gap_s: float = 0.1) -> tuple[bytes, float]:
@@ -116,6 +119,33 @@ def test_while_no_route_is_ready_the_ingress_says_when_to_come_back() -> None:
     back = until(all_by(*ROUTES))
     assert out < 5
     assert back < 10
+
+
+async def all_at_once(number: int) -> list[tuple[bytes, float]]:
+    """The answers to so many requests at once, each with the seconds that it took."""
+    body = json.dumps(NOTE).encode()
+
+    async def one() -> tuple[bytes, float]:
+        started = time.monotonic()
+        reader, writer = await asyncio.open_connection(*ADDRESS)
+        writer.write(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        answer = await reader.read(65536)
+        writer.close()
+        return answer, time.monotonic() - started
+
+    return await asyncio.gather(*(one() for _ in range(number)))
+
+
+def test_what_is_more_than_the_routes_take_at_once_gets_a_quick_503() -> None:
+    more = 100
+    with frozen("relay-relay"), frozen("direct-direct"):
+        answers = asyncio.run(all_at_once(2 * AT_ONCE + more))
+    refused = [(answer, seconds) for answer, seconds in answers if answer.startswith(b"HTTP/1.1 503 ")]
+    assert len(refused) >= more
+    assert all(b"retry-after: 1\r\n" in answer.lower() for answer, _ in refused)
+    assert max(seconds for _, seconds in refused) < 4
+    assert {answer.split(b" ")[1] for answer, _ in answers} == {b"503", b"504"}
+    until(all_by(*ROUTES))
 
 
 def test_a_route_that_is_gone_costs_no_request() -> None:
