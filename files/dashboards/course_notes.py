@@ -45,6 +45,15 @@ SHOWN_TIME: dict[str, Any] = {
 OF_DIRECT: dict[str, Any] = {"$match": {"route": "direct"}}
 
 
+def notes_by(field: str, *stages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Stages of a pipeline that count notes by a field; those given come between, while it is `_id`."""
+    return [
+        {"$group": {"_id": f"${field}", "notes": {"$sum": 1}}},
+        *stages,
+        {"$project": {"_id": 0, field: "$_id", "notes": 1}},
+    ]
+
+
 def how_many() -> Iterator[Panel]:
     """Totals, and whether the two databases agree."""
     yield Panel(
@@ -118,14 +127,7 @@ def split() -> Iterator[Panel]:
         kind=Kind.PIE,
         unit="locale",
         text=f"As MongoDB has them. The weights are the setting routes. {EVERY_NOTE}",
-        queries=[
-            pipeline(
-                SHOWN_TIME,
-                {"$group": {"_id": "$route", "notes": {"$sum": 1}}},
-                {"$sort": {"_id": 1}},
-                {"$project": {"_id": 0, "route": "$_id", "notes": 1}},
-            )
-        ],
+        queries=[pipeline(SHOWN_TIME, *notes_by("route", {"$sort": {"_id": 1}}))],
         shows=["route", "notes"],
     )
     yield Panel(
@@ -299,13 +301,7 @@ def side_by_side() -> Iterator[Panel]:
             text=f"The {MOST} of each {name} with the most notes, of the direct route, to be compared. {EVERY_NOTE}",
             width=12,
             queries=[
-                pipeline(
-                    OF_DIRECT,
-                    {"$group": {"_id": f"${field}", "notes": {"$sum": 1}}},
-                    {"$sort": {"notes": -1, "_id": 1}},
-                    {"$limit": MOST},
-                    {"$project": {"_id": 0, field: "$_id", "notes": 1}},
-                )
+                pipeline(OF_DIRECT, *notes_by(field, {"$sort": {"notes": -1, "_id": 1}}, {"$limit": MOST})),
             ],
             shows=[field, "notes"],
         )
