@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from loadgen.capacity.result import Evidence, Finding
 from loadgen.capacity.system import System
 from loadgen.prometheus import NoAnswer, Prometheus
+from loadgen.verdict import HELD_BACK
 
 PATIENCE_S = 5.0
 BUSY = 0.90  # from here on a CPU has nothing left: requests come in bursts, and the kernel needs its part
-THROTTLED = 0.25  # of the periods: a limit that holds a workload back now and then is a burst's
 _HOST_CORES = 'count by (host) (node_cpu_seconds_total{mode="idle"}) or max by (host) (machine_cpu_cores)'
 REFUSED = 0.01  # of the requests
 NAMED = 4  # of those who used the most of a host's CPU
@@ -56,7 +56,7 @@ def what_gave_in(evidence: Evidence, system: System) -> Finding | None:
 
 def _of_limits(evidence: Evidence) -> Finding | None:
     name, part = max(evidence.throttled.items(), key=lambda pair: pair[1], default=("", 0.0))
-    if part < THROTTLED:
+    if part < HELD_BACK:
         return None
     used = f", at {evidence.cpu_cores[name]:.2f} cores" if name in evidence.cpu_cores else ""
     return Finding(
