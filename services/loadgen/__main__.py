@@ -168,6 +168,7 @@ def baseline(options: argparse.Namespace) -> None:
     """Notes what is in the databases before the run."""
     from loadgen.progress import say
     from loadgen.reconcile import take_baseline
+    from loadgen.spool import NoRoom
     from loadgen.stores import DatabaseUnavailable, connect, patiently
 
     directory, search = RunDirectory(options.directory), _search()
@@ -176,6 +177,8 @@ def baseline(options: argparse.Namespace) -> None:
         counts = patiently(lambda: take_baseline(directory, documents, applied, say, search), PATIENCE_S)
     except DatabaseUnavailable as problem:
         sys.exit(f"courseload: {problem}, and a run begins with a look at what is stored: run site.yml, and again.")
+    except NoRoom as problem:
+        sys.exit(f"courseload: {problem}: make room, and run it again.")
     write_json(directory.baseline, counts)
 
 
@@ -212,13 +215,14 @@ def reconcile(options: argparse.Namespace) -> None:
     """Compares the databases with what was acknowledged."""
     from loadgen.progress import say
     from loadgen.reconcile import compare, leave_unreconciled
+    from loadgen.spool import NoRoom
     from loadgen.stores import DatabaseUnavailable, connect, patiently
 
     directory, search = RunDirectory(options.directory), _search()
     documents, applied = connect(os.environ)
     try:
         found = patiently(lambda: compare(directory, documents, applied, say, search), PATIENCE_S)
-    except DatabaseUnavailable as problem:
+    except (DatabaseUnavailable, NoRoom) as problem:
         # A run that took a database down is one whose report is wanted most.
         leave_unreconciled(directory, str(problem), search)
         say(f"not reconciled: {problem}")

@@ -2,17 +2,13 @@
 
 import os
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 ID_BYTES = 12
 MOST = 25_000
-"""How many ids a range holds at most: few enough to sort in memory, enough that a question to a database pays."""
-READERS = 2
-"""How many ranges a database works on at once, while another is compared."""
+"""How many ids a range holds at most: few enough for the memory, enough that a question to a database pays."""
 
 _DIGITS = "0123456789abcdef"
 
@@ -37,25 +33,6 @@ class Range(NamedTuple):
             return
         for digit in _DIGITS:
             yield from Range(self.digits + digit).split(count)
-
-
-def read_ahead(
-    ranges: Iterable[Range], read: Callable[[Range], Iterable[bytes]]
-) -> Iterator[tuple[Range, list[bytes]]]:
-    """What `read` gives for each range, in their order, and read while those before it are worked on."""
-
-    def whole(within: Range) -> list[bytes]:
-        return list(read(within))
-
-    under_way = deque[tuple[Range, Future[list[bytes]]]]()
-    with ThreadPoolExecutor(READERS) as readers:
-        for within in ranges:
-            under_way.append((within, readers.submit(whole, within)))
-            if len(under_way) > READERS:
-                first, found = under_way.popleft()
-                yield first, found.result()
-        for first, found in under_way:
-            yield first, found.result()
 
 
 class IdFile:

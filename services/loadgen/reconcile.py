@@ -26,6 +26,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import msgspec
@@ -35,24 +37,25 @@ from course.stored import OTHER
 from loadgen.attempted import BATCH, LOST, UNKNOWN, Attempted, Reported, Rows
 from loadgen.collector import Load
 from loadgen.content import Contents, id_in
-from loadgen.ids import ID_BYTES, IdFile, IdFiles, Range, read_ahead, write_ids
+from loadgen.ids import ID_BYTES, IdFile, IdFiles, Range, write_ids
 from loadgen.pool import make_pool, place_in_pool
 from loadgen.settings import RunDirectory, SearchDirectory, Settings, write_csv, write_json
+from loadgen.spool import Spool
 from loadgen.stores import Applied, Counters, Documents
 
 COUNTED_ROUTE = "direct"  # the route whose notes Redis counts
 SETTLE_S = 1.0
 SETTLE_TIMES = 15
+TOLD = 100_000  # documents between two lines of progress
 
 Progress = Callable[[str], None]
 
 
 class Baseline(msgspec.Struct):
-    """What was there before the run; its ids are in a file of their own, but for `others`, which are no ObjectIds."""
+    """What was there before the run; the ids of the documents are in a file of their own."""
 
     documents: int
     counters: Counters
-    others: list[str] = []
 
 
 class Reconciled(msgspec.Struct):
@@ -94,22 +97,12 @@ def take_baseline(
         if not search.baseline.exists():  # the step before could not be reconciled
             _drop_stored(search)
             write_json(search.baseline, take_baseline(search, documents, applied, progress))
-        known = msgspec.json.decode(search.baseline.read_bytes(), type=Baseline)
-        return Baseline(documents.total(), applied.counters(), known.others)
-    seen = 0
-
-    def ids() -> Iterator[list[bytes]]:
-        nonlocal seen
-        for _, part in read_ahead(Range().split(documents.count), documents.ids):
-            part.sort()
-            seen += len(part)
-            if part:
-                progress(f"before the run: {seen:,} documents")
-            yield part
-
-    write_ids(directory.before, ids())
-    others = _others(documents, seen)
-    return Baseline(seen + len(others), applied.counters(), _hex(others))
+        return Baseline(documents.total(), applied.counters())
+    with TemporaryDirectory(dir=directory.path) as disk:
+        found = Spool(Path(disk, "ids"), _counted(documents.ids(), "before the run: {:,} documents", progress))
+        ranges = Range().split(found.count)
+        write_ids(directory.before, (sorted(map(id_in, found.read(within))) for within in ranges))
+    return Baseline(found.count(Range()), applied.counters())
 
 
 def compare(
@@ -135,11 +128,9 @@ def compare(
         write_ids(directory.stored, _look_up(check, ids.attempted, documents, progress))
     if not search or before.documents + check.found != total:
         check = _Check(settings, run.outcomes, applied)
-        write_ids(directory.stored, _look_at_all(check, ids, documents, total, progress))
-        others = _others(documents, check.read)
-        check.look([], [bytes.fromhex(other) for other in before.others], others.values())
+        write_ids(directory.stored, _look_at_all(check, ids, documents, directory, progress))
         if search:
-            _renew_baseline(search, directory, Baseline(check.read, counters, _hex(others)))
+            _renew_baseline(search, directory, Baseline(check.read, counters))
     _write_rows(directory, check.missing, [*run.repeated, *check.differences])
     return Reconciliation(check.of_mongodb(), check.of_redis(before.counters, counters), run.reported)
 
@@ -194,16 +185,38 @@ def _look_up(check: "_Check", attempted: IdFile, documents: Documents, progress:
 
 
 def _look_at_all(
-    check: "_Check", ids: _Ids, documents: Documents, total: int, progress: Progress
+    check: "_Check", ids: _Ids, documents: Documents, directory: RunDirectory, progress: Progress
 ) -> Iterator[list[bytes]]:
-    """Compares all documents; gives the ids found, range by range."""
+    """Compares all documents, which are put on the run's disk first; gives the ids found, range by range."""
+    with TemporaryDirectory(dir=directory.path) as disk:
+        spool = Spool(Path(disk, "documents"), _counted(documents.read(), "reconciling: {:,} documents read", progress))
 
-    def most(within: Range) -> int:
-        return max(counted.count(within) for counted in (documents, *ids))
+        def most(within: Range) -> int:
+            return max(counted.count(within) for counted in (spool, *ids))
 
-    for within, found in read_ahead(Range().split(most), documents.read):
-        yield check.look(ids.attempted.read(within), ids.before.read(within), found, ids.late.read(within))
-        progress(f"reconciling: {check.read:,} of {total:,} documents read, {check.found:,} of them this run's")
+        for within in Range().split(most):
+            compared = check.read
+            yield check.look(
+                ids.attempted.read(within), ids.before.read(within), spool.read(within), ids.late.read(within)
+            )
+            if compared // TOLD < check.read // TOLD:
+                _tell_compared(check, progress)
+    _tell_compared(check, progress)
+
+
+def _tell_compared(check: "_Check", progress: Progress) -> None:
+    progress(f"reconciling: {check.read:,} documents compared, {check.found:,} of them this run's")
+
+
+def _counted(documents: Iterator[bytes], told: str, progress: Progress) -> Iterator[bytes]:
+    """The documents, with a line of progress for some of them at a time, and for all in the end."""
+    number = 0
+    for number, document in enumerate(documents, 1):
+        if number % TOLD == 0:
+            progress(told.format(number))
+        yield document
+    if number % TOLD:
+        progress(told.format(number))
 
 
 class _Check:
@@ -392,15 +405,6 @@ def _settled(documents: Documents, applied: Applied, uncertain: bool) -> tuple[i
         if counts == previous:
             break
     return counts
-
-
-def _others(documents: Documents, seen: int) -> dict[bytes, bytes]:
-    """The documents with another kind of `_id` than an ObjectId, by what stands for it, where there are any."""
-    return {id_in(other): other for other in documents.others()} if documents.total() != seen else {}
-
-
-def _hex(ids: Iterable[bytes]) -> list[str]:
-    return [note_id.hex() for note_id in sorted(ids)]
 
 
 def _write_rows(

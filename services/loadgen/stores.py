@@ -4,6 +4,7 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar, cast
 
 import msgspec
@@ -16,7 +17,7 @@ from course.note import FIELDS
 from course.settings import Environment
 from course.stored import BATCHES, COLLECTION, COUNT, DATABASE
 from loadgen.content import id_in
-from loadgen.ids import MOST, Range
+from loadgen.ids import MOST
 from loadgen.progress import say
 
 PAUSE_S = 2.0
@@ -41,10 +42,8 @@ class Documents(Protocol):
     """What the reconciliation asks MongoDB. Documents are the bytes of their BSON, in no order."""
 
     def total(self) -> int: ...
-    def count(self, within: Range) -> int: ...
-    def ids(self, within: Range) -> Iterator[bytes]: ...
-    def read(self, within: Range) -> Iterator[bytes]: ...
-    def others(self) -> Iterator[bytes]: ...
+    def ids(self) -> Iterator[bytes]: ...
+    def read(self) -> Iterator[bytes]: ...
     def fetch(self, ids: Sequence[bytes]) -> Iterator[bytes]: ...
     def present(self, ids: Sequence[bytes]) -> set[bytes]: ...
 
@@ -67,21 +66,13 @@ class MongoNotes:
         """How many documents there are, counted, not estimated."""
         return self._notes.count_documents({})
 
-    def count(self, within: Range) -> int:
-        """How many documents have an ObjectId of a range."""
-        return self._notes.count_documents(_of(within))
+    def ids(self) -> Iterator[bytes]:
+        """All documents, with nothing but their `_id`."""
+        return self._find({}, {"_id": 1})
 
-    def ids(self, within: Range) -> Iterator[bytes]:
-        """The ids of a range."""
-        return map(id_in, self._find(_of(within), {"_id": 1}))
-
-    def read(self, within: Range) -> Iterator[bytes]:
-        """The documents of a range, whole."""
-        return self._find(_of(within))
-
-    def others(self) -> Iterator[bytes]:
-        """The documents whose `_id` is no ObjectId, whole: the services store none."""
-        return self._find({"_id": {"$not": {"$type": "objectId"}}})
+    def read(self) -> Iterator[bytes]:
+        """All documents, whole."""
+        return self._find({})
 
     def fetch(self, ids: Sequence[bytes]) -> Iterator[bytes]:
         """The documents with these ids, whole."""
@@ -92,8 +83,9 @@ class MongoNotes:
         return set(map(id_in, self._find(_among(ids), {"_id": 1})))
 
     def _find(self, wanted: Mapping[str, object], fields: Mapping[str, object] | None = None) -> Iterator[bytes]:
-        batches = cast("Iterator[bytes]", self._notes.find_raw_batches(wanted, fields, batch_size=MOST + 1))
-        for batch in batches:  # bytes are what comes, whatever the signature says
+        # Bytes are what comes, whatever the signature says.
+        batches = cast("Iterator[bytes]", self._notes.find_raw_batches(wanted, fields, batch_size=MOST))
+        for batch in _ahead(batches):
             yield from _documents(batch)
 
 
@@ -183,12 +175,17 @@ def patiently(ask: Callable[[], T], seconds: float) -> T:
             time.sleep(PAUSE_S)
 
 
-def _of(within: Range) -> dict[str, object]:
-    return {"_id": {"$gte": ObjectId(within.first), "$lte": ObjectId(within.last)}}
-
-
 def _among(ids: Sequence[bytes]) -> dict[str, object]:
     return {"_id": {"$in": [ObjectId(note) for note in ids]}}
+
+
+def _ahead(batches: Iterator[bytes]) -> Iterator[bytes]:
+    """Batches, each asked for while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _documents(batch: bytes) -> Iterator[bytes]:

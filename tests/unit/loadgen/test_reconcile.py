@@ -5,6 +5,7 @@ from argparse import Namespace
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 
 import bson
 import msgspec
@@ -22,6 +23,7 @@ from loadgen.keys import key_of
 from loadgen.pool import make_pool, place_in_pool
 from loadgen.reconcile import compare, leave_unreconciled, take_baseline
 from loadgen.settings import SearchDirectory, write_json
+from loadgen.spool import Spool
 from loadgen.stores import Counters
 from loadgen.verdict import _of_notes
 
@@ -46,29 +48,19 @@ class MemoryDocuments:
     def total(self):
         return len(self.by_id)
 
-    def count(self, within):
-        return sum(1 for _ in self._of(within))
+    def ids(self):
+        return (bson.encode({"_id": read(one)["_id"]}) for one in self.read())
 
-    def ids(self, within):
-        return map(id_in, self.read(within))
-
-    def read(self, within):
+    def read(self):
         self.reads_of_all += 1
-        return self._of(within)
+        return iter(self.by_id.values())
 
     def fetch(self, ids):
         assert len(ids) <= BATCH
         return (self.by_id[note_id] for note_id in ids if note_id in self.by_id)
 
-    def others(self):
-        return (one for one in self.by_id.values() if not isinstance(read(one)["_id"], bson.ObjectId))
-
     def present(self, ids):
         return self.by_id.keys() & set(ids)
-
-    def _of(self, within):
-        encoded = (self.by_id[note_id] for note_id in self.by_id if within.first <= note_id <= within.last)
-        return (one for one in encoded if isinstance(read(one)["_id"], bson.ObjectId))
 
 
 class MemoryCounters:
@@ -325,6 +317,19 @@ def test_a_database_that_is_away_is_left_as_the_reason(world, monkeypatch, capsy
     left = msgspec.json.decode(world.directory.reconciliation.read_bytes())
     assert left == "MongoDB did not answer for 0 s (ServerSelectionTimeoutError)"
     assert left in capsys.readouterr().out
+
+
+def test_a_full_disk_is_left_as_the_reason_and_stops_a_run_before_it_begins(world, posted, monkeypatch, capsys):
+    world.reconcile(*posted)
+    monkeypatch.setattr(stores, "connect", lambda _: (world.documents, world.counters))
+    monkeypatch.setattr(Spool, "_file", lambda self, byte: Path("/dev/full"))
+    options = Namespace(directory=world.directory.path)
+    __main__.reconcile(options)
+    left = msgspec.json.decode(world.directory.reconciliation.read_bytes())
+    assert "has no room for the documents to compare" in left
+    assert f"not reconciled: {left}" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="has no room for the documents to compare, 100 so far: make room"):
+        __main__.baseline(options)
 
 
 @pytest.fixture
@@ -745,7 +750,7 @@ def test_after_a_step_that_could_not_be_reconciled_the_next_reads_all_ids_anew(s
 def test_a_look_at_all_ids_that_breaks_off_is_not_taken_for_a_whole_one(searched, second, monkeypatch):
     leave_unreconciled(searched.directory, "MongoDB did not answer", searched.search)
 
-    def breaks_off(within):
+    def breaks_off():
         raise ConnectionError
 
     with monkeypatch.context() as broken:
