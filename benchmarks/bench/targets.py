@@ -32,7 +32,7 @@ class Target:
 
     def judge(self, rounds: Rounds) -> Iterator[dict[str, Any]]:
         """The ratio's spread for each number of connections that was measured on both sides."""
-        for number in sorted({cell.connections for cell in rounds} & set(self.connections)):
+        for number in sorted({cell.connections for cell in rounds if cell.connections in self.connections}):
             one = rounds.get(Cell(self.one, self.places[0], number))
             other = rounds.get(Cell(self.other, self.places[1], number))
             if one and other:
