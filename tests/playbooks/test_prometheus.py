@@ -4,7 +4,6 @@ What the rules make of figures is judged by promtool, in tests/system.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,18 +98,20 @@ def test_every_rule_has_a_test_for_promtool(rules: list[dict[str, Any]]) -> None
     assert_tested(rules, "rules.yml")
 
 
-def test_every_rule_that_is_another_one_beside_a_cluster_has_a_test_for_promtool(
-    rules: list[dict[str, Any]], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def meshed_rules(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The rules beside a cluster with a mesh."""
     ends = {"anchor": "20360101000000Z", "issuer": "20270101000000Z"}
-    meshed = render(tmp_path, "packages", mesh="linkerd", linkerd_expiry=ends)
+    meshed = render(tmp_path_factory.mktemp("meshed"), "packages", mesh="linkerd", linkerd_expiry=ends)
     data = list(yaml.safe_load_all(meshed.beside["prometheus"]))[1]["data"]
+    return rules_in({name: yaml.safe_load(text) for name, text in data.items()})
+
+
+def test_every_rule_that_is_another_one_beside_a_cluster_has_a_test_for_promtool(
+    rules: list[dict[str, Any]], meshed_rules: list[dict[str, Any]]
+) -> None:
     known = [rule.get("expr") for rule in rules]
-    others = [
-        rule
-        for rule in rules_in({name: yaml.safe_load(text) for name, text in data.items()})
-        if rule["expr"] not in known
-    ]
+    others = [rule for rule in meshed_rules if rule["expr"] not in known]
     assert {"ClusterUnseen", "MeshCertificateEnds"} <= {rule.get("alert") for rule in others}
     assert_tested(others, "cluster_rules.yml", at_least=True)
 
