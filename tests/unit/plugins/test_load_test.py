@@ -69,6 +69,14 @@ def test_what_is_not_possible_is_refused_by_its_name_and_value(name: str, value:
     assert any(sentence.startswith(f"{name} must be ") for sentence in said)
 
 
+@pytest.mark.parametrize(("users", "duration", "rate"), [(1, "8s", 0.05), (9, "10s", "0.011")])
+def test_a_rate_at_which_no_request_falls_due_is_refused(users: int, duration: str, rate: object) -> None:
+    options = OPTIONS | {"users": users, "duration": duration, "rate": rate}
+    (said,) = load_test.refusals(options, ["here"], ROUTES, SHAPES)
+    assert said.startswith("rate must be high enough for a request to fall due")
+    assert said.endswith(f", not '{rate}'.")
+
+
 def test_open_arrivals_need_a_rate() -> None:
     assert load_test.refusals(OPTIONS | {"arrivals": "open", "rate": 0}, ["here"], ROUTES, SHAPES) == [
         "rate must be above 0 with open arrivals, not '0'."
