@@ -54,7 +54,7 @@ def stand_ins(directory: Path, *states: str, first: str = "server1") -> dict[str
     for name, content in {"systemctl": SYSTEMCTL, "k3s": K3S}.items():
         (directory / name).write_text(content.format(directory=directory))
         (directory / name).chmod(0o755)
-    variables = {"__k3s_binary": str(directory / "k3s"), "__k3s_quorum_attempts": 1}
+    variables = {"__k3s_binary": str(directory / "k3s"), "__k3s_quorum_attempts": 0}
     return {"within": ["env", f"PATH={directory}:{os.environ['PATH']}"], **variables}
 
 
