@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import yaml
 
 from helpers.machine import REPOSITORY
 from helpers.playbook import link_variables, play
 from loadgen.__main__ import _parser, _settings
 from loadgen.capacity.system import System
-from loadgen.settings import Objective, Settings
+from loadgen.settings import Objective
 from loadgen.shapes import CONSTANT
 
 WORKERS = [{"host": "localhost", "name": "locust-worker-1"}]
@@ -34,8 +35,8 @@ PLAYBOOK = """
         msg: "target={{{{ locust_target }}}}"
 """
 
-COMMAND = """
-- name: Write the command
+COMMANDS = """
+- name: Write the commands
   hosts: ops
   gather_facts: false
   roles: [settings]
@@ -45,38 +46,57 @@ COMMAND = """
         file: "{repository}/roles/locust/{{{{ item }}}}/main.yml"
       loop: [defaults, vars]
 
-    - name: Write it
+    - name: Write them
       ansible.builtin.copy:
-        content: "{{{{ {command} | to_json }}}}"
-        dest: "{directory}/command.json"
+        content: "{{{{ {{'run': __locust_run_command, 'capacity': __locust_capacity_command}} | to_json }}}}"
+        dest: "{directory}/{{{{ inventory_hostname }}}}.json"
         mode: "0600"
 """
 
+HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+OTHERS = {
+    "objectives": [{"of": "relay", "what": "p99.9", "at_most": "20"}],
+    "shape": "spike",
+    "arrivals": "open",
+    "abort": "yes",
+}
 
-def options_of(command: str, directory: Path, **variables: Any) -> argparse.Namespace:
-    """What the load generator makes of a command of the role, with these variables."""
-    playbook = directory / "playbook.yml"
-    playbook.write_text(COMMAND.format(repository=REPOSITORY, directory=directory, command=command))
+
+def commands(directory: Path, inventory: dict[str, Any]) -> dict[str, dict[str, argparse.Namespace]]:
+    """What the load generator makes of the commands of the role, by the host and what the command is for."""
+    playbook, hosts = directory / "playbook.yml", directory / "inventory.yml"
+    playbook.write_text(COMMANDS.format(repository=REPOSITORY, directory=directory))
+    hosts.write_text(yaml.safe_dump({"all": inventory}))
     link_variables(directory)
-    told = play(playbook, repository_root=str(REPOSITORY), __locust_workers=WORKERS, **variables)
+    told = play(playbook, inventory=str(hosts), repository_root=str(REPOSITORY), __locust_workers=WORKERS)
     assert told.ok, told.output
-    python, option, module, *arguments = json.loads((directory / "command.json").read_text())
+    return {
+        path.stem: {name: parsed(command) for name, command in json.loads(path.read_text()).items()}
+        for path in directory.glob("*.json")
+    }
+
+
+def parsed(command: list[str]) -> argparse.Namespace:
+    python, option, module, *arguments = command
     assert (python, option, module) == ("python3", "-m", "loadgen")
     return _parser().parse_args(arguments)
 
 
-def settings_of_a_run(directory: Path, **variables: Any) -> Settings:
-    """The settings of a load test with these variables."""
-    return _settings(options_of("__locust_run_command", directory, **variables))
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, argparse.Namespace]]:
+    """The commands on this machine: with the settings as they are by default, and with others."""
+    hosts = {"localhost": HERE, "other": HERE | OTHERS}
+    variables = {"platform": "pods"}
+    return commands(tmp_path_factory.mktemp("here"), {"vars": variables, "children": {"ops": {"hosts": hosts}}})
 
 
-def system_of_a_search(directory: Path, **variables: Any) -> System:
-    """What a search for the capacity is told of the system, with these variables."""
-    return msgspec.convert(options_of("__locust_capacity_command", directory, **variables).system, System)
+def system_of(options: argparse.Namespace) -> System:
+    """What a search for the capacity is told of the system."""
+    return msgspec.convert(options.system, System)
 
 
-def test_the_load_generator_takes_the_settings_as_they_are_by_default(tmp_path: Path) -> None:
-    settings = settings_of_a_run(tmp_path)
+def test_the_load_generator_takes_the_settings_as_they_are_by_default(here: Any) -> None:
+    settings = _settings(here["localhost"]["run"])
     assert settings.objectives == (
         Objective(of="total", what="p99", at_most=500),
         Objective(of="total", what="failure_ratio", at_most=0.01),
@@ -84,30 +104,27 @@ def test_the_load_generator_takes_the_settings_as_they_are_by_default(tmp_path: 
     assert (settings.shape, settings.arrivals, settings.abort) == (CONSTANT, "closed", False)
 
 
-def test_the_load_generator_takes_objectives_and_shapes_as_data(tmp_path: Path) -> None:
-    objectives = [{"of": "relay", "what": "p99.9", "at_most": "20"}]
-    settings = settings_of_a_run(tmp_path, objectives=objectives, shape="spike", arrivals="open", abort="yes")
+def test_the_load_generator_takes_objectives_and_shapes_as_data(here: Any) -> None:
+    settings = _settings(here["other"]["run"])
     assert settings.objectives == (Objective(of="relay", what="p99.9", at_most=20),)
     assert (settings.shape.name, settings.shape.users_at(0.5), settings.shape.users_at(0.7)) == ("spike", 1, 0.2)
     assert (settings.arrivals, settings.abort) == ("open", True)
 
 
-def test_a_search_is_told_what_the_system_is_made_of(tmp_path: Path) -> None:
-    system = system_of_a_search(tmp_path)
+def test_a_search_is_told_what_the_system_is_made_of(here: Any) -> None:
+    system = system_of(here["localhost"]["capacity"])
     assert system.pods == {"mongodb": 1, "redis": 1, "ledger": 1, "relay": 3, "direct": 3, "ingress": 2}
     assert set(system.single_threaded) <= system.pods.keys()
     assert (system.beside, system.workers, system.replicas) == ((), 1, "")
 
 
 def test_in_a_cluster_the_ops_host_and_the_workers_are_beside_the_system(tmp_path: Path) -> None:
-    inventory = tmp_path / "inventory.yml"
-    here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     groups = {
         "servers": {"hosts": {"one": {"host_address": "192.0.2.1"}}},
-        "ops": {"hosts": {"localhost": {"host_address": "192.0.2.3", **here}}},
+        "ops": {"hosts": {"localhost": {"host_address": "192.0.2.3", **HERE}}},
     }
-    inventory.write_text(yaml.safe_dump({"all": {"vars": {"platform": "k3s"}, "children": groups}}))
-    system = system_of_a_search(tmp_path, inventory=str(inventory), capacity_replicas="max")
+    variables = {"platform": "k3s", "capacity_replicas": "max"}
+    system = system_of(commands(tmp_path, {"vars": variables, "children": groups})["localhost"]["capacity"])
     assert (system.beside, system.workers, system.replicas) == (("localhost",), 0, "max")
 
 
