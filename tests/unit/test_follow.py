@@ -96,17 +96,51 @@ def follow(tmp_path: Path) -> Callable[..., Outcome]:
     return run
 
 
-def test_shows_each_jobs_newest_line_while_it_runs(follow) -> None:
-    outcome = follow(
-        slow=f"echo first; {until_shown('first')}; sleep 3; echo second; {until_shown('second')}",
-        quick=f"echo hello; {until_shown('hello')}",
-    )
-    assert outcome.ok, outcome.output
-    # Through a pipe as well, and not all at once in the end.
-    assert outcome.times["slow | first"] < outcome.times["slow | second"] - 2
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the jobs run that end well."""
+    return tmp_path_factory.mktemp("well")
+
+
+@pytest.fixture(scope="module")
+def outcome(directory: Path) -> Outcome:
+    """What is printed of some jobs that end well, followed by somebody whose mask keeps files from others."""
+    before = os.umask(0o077)
+    try:
+        process = start(
+            directory,
+            slow=f"echo first; {until_shown('first')}; echo second; {until_shown('second')}",
+            quick=f"echo hello; {until_shown('hello')}",
+            drawn=r"printf '\033[32m10 %%\033[0m\r\033[32m20 %%\033[0m\r'; " + until_shown("20"),
+            greeting='echo "$GREETING"; ' + until_shown("it's"),
+            made="touch made",
+        )
+    finally:
+        os.umask(before)
+    with process:
+        done = Outcome(process, directory)
+    assert done.ok, done.output
+    return done
+
+
+def test_shows_each_jobs_newest_line_while_it_runs(outcome: Outcome) -> None:
+    # Through a pipe as well, and not all at once in the end: what comes second waits until the first was seen.
+    assert outcome.times["slow | first"] < outcome.times["slow | second"]
     assert "quick | hello" in outcome.times
     assert outcome.output.splitlines().count("slow | first") == 1
     assert "follow changed something: True" in outcome.output
+
+
+def test_shows_redrawn_and_coloured_lines_as_plain_text(outcome: Outcome) -> None:
+    assert "drawn | 20 %" in outcome.output.splitlines()
+
+
+def test_a_job_has_the_environment_of_the_task(outcome: Outcome) -> None:
+    assert "greeting | it's here" in outcome.output
+
+
+def test_what_a_job_makes_can_be_read_by_others_whatever_the_mask(outcome: Outcome, directory: Path) -> None:
+    assert (directory / "made").stat().st_mode & 0o777 == 0o644
 
 
 def test_fails_with_name_code_and_the_end_of_the_log(follow) -> None:
@@ -118,12 +152,6 @@ def test_fails_with_name_code_and_the_end_of_the_log(follow) -> None:
     assert "100" in lines
     assert "70" not in lines
     assert "good | done" in outcome.output  # the failure of one does not cut short the others
-
-
-def test_shows_redrawn_and_coloured_lines_as_plain_text(follow) -> None:
-    outcome = follow(drawn=r"printf '\033[32m10 %%\033[0m\r\033[32m20 %%\033[0m\r'; " + until_shown("20"))
-    assert outcome.ok, outcome.output
-    assert "drawn | 20 %" in outcome.output.splitlines()
 
 
 def test_gives_up_after_its_timeout_and_stops_what_it_waited_for(follow, tmp_path: Path) -> None:
@@ -138,21 +166,6 @@ def test_does_nothing_in_check_mode(follow) -> None:
     outcome = follow("--check", never="echo no")
     assert outcome.ok, outcome.output
     assert " | " not in outcome.output
-
-
-def test_a_job_has_the_environment_of_the_task(follow) -> None:
-    outcome = follow(job='echo "$GREETING"; ' + until_shown("it's"))
-    assert outcome.ok, outcome.output
-    assert "job | it's here" in outcome.output
-
-
-def test_what_a_job_makes_can_be_read_by_others_whatever_the_mask(follow, tmp_path: Path) -> None:
-    before = os.umask(0o077)
-    try:
-        follow(job="touch made")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o644
 
 
 # A process that gets away from its group, its session and its parent, as those of containers do.
