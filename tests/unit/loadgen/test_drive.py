@@ -75,7 +75,7 @@ def test_users_keep_their_pace_and_every_acknowledged_id_arrives(run, directory,
 
 @pytest.mark.parametrize(("users", "rate"), [(1, 0.05), (3, 0.2)])
 def test_users_are_counted_and_the_first_one_posts_at_once_however_low_the_rate(run, users, rate):
-    load, _ = run(users=users, rate=rate, duration_s=4)
+    load, _ = run(users=users, rate=rate)
     assert load.users_reached == users
     assert 1 <= load.requests <= users
     assert load.workers[0].complete
