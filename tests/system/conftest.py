@@ -1,6 +1,7 @@
 """The system's tests run against courseload on this machine, in the order of their files."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from helpers import courseload, machine
 from helpers.load import LOG, load_test, newest_report
+from helpers.manifests import Rendered, render
 from helpers.others import others_here, their_files_here
 
 
@@ -51,3 +53,16 @@ def first_load_test(tmp_path_factory: pytest.TempPathFactory) -> FirstLoadTest:
 @pytest.fixture(scope="session")
 def report(first_load_test: FirstLoadTest) -> Path:
     return first_load_test.report
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rendered]:
+    """What the workloads become in a cluster, by its mesh. Rendering takes seconds: once, and both at once."""
+    # Ten years, and thirty days and ten minutes, after the beginning of time.
+    ends = {"anchor": "19791230000000Z", "issuer": "19700131001000Z"}
+    with ThreadPoolExecutor() as pool:
+        renderings = {
+            mesh: pool.submit(render, tmp_path_factory.mktemp(mesh), "packages", mesh=mesh, linkerd_expiry=ends)
+            for mesh in ("none", "linkerd")
+        }
+    return {mesh: rendering.result() for mesh, rendering in renderings.items()}

@@ -18,7 +18,7 @@ import yaml
 from helpers import courseload
 from helpers.courseload import ADDRESS, NOTE, ROUTES, Answer, notes, post
 from helpers.machine import podman
-from helpers.manifests import render
+from helpers.manifests import Rendered
 
 HEAD = b"POST /course HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -182,8 +182,8 @@ def test_a_route_that_has_not_been_checked_gets_no_request() -> None:
 
 
 @pytest.mark.parametrize("mesh", ["none", "linkerd"])
-def test_its_configuration_for_a_cluster_is_valid(tmp_path: Path, mesh: str) -> None:
-    objects = render(tmp_path, "packages", mesh=mesh).of_kind("ConfigMap")
+def test_its_configuration_for_a_cluster_is_valid(clusters: dict[str, Rendered], tmp_path: Path, mesh: str) -> None:
+    objects = clusters[mesh].of_kind("ConfigMap")
     (found,) = (found for found in objects if found["metadata"]["name"] == "ingress-config")
     pod = next(yaml.safe_load_all((courseload.MANIFESTS / "ingress.yml").read_text()))
     image = pod["spec"]["containers"][0]["image"]

@@ -10,7 +10,7 @@ import yaml
 
 from helpers import courseload, machine
 from helpers.courseload import psql
-from helpers.manifests import render
+from helpers.manifests import Rendered
 from helpers.prometheus import api, query
 
 RULES = Path(__file__).with_name("rules.yml")
@@ -87,10 +87,8 @@ def test_the_rules_say_what_promtool_expects_of_them() -> None:
 
 
 # Those of a cluster with a mesh, which are other ones in part; the same program judges them.
-def test_the_rules_of_a_cluster_say_what_promtool_expects_of_them(tmp_path: Path) -> None:
-    # Ten years, and thirty days and ten minutes, after the beginning of time.
-    ends = {"anchor": "19791230000000Z", "issuer": "19700131001000Z"}
-    rendered = render(tmp_path, "packages", mesh="linkerd", linkerd_expiry=ends)
+def test_the_rules_of_a_cluster_say_what_promtool_expects_of_them(clusters: dict[str, Rendered]) -> None:
+    rendered = clusters["linkerd"]
     files = list(yaml.safe_load_all(rendered.beside["prometheus"]))[1]["data"] | {
         "rules.yml": CLUSTER_RULES.read_text()
     }
