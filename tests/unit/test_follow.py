@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,23 +200,49 @@ def hang_up(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGHUP)
 
 
-@pytest.mark.parametrize("end", [interrupt, terminate, hang_up], ids=lambda end: end.__name__)
-def test_whoever_interrupts_it_stops_the_jobs_and_is_told_so(tmp_path: Path, end) -> None:
-    pids = tmp_path / "pid", tmp_path / "away"
-    with start(
-        tmp_path, endless=f"trap 'touch trapped' EXIT; {AWAY}; echo $$ > pid; sleep 60", stop=f"touch {tmp_path}/tidied"
-    ) as process:
+ENDS = (interrupt, terminate, hang_up)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is left of a run that somebody ended, and what it had printed."""
+
+    code: int
+    output: str
+    gone: bool
+    directory: Path
+
+
+def ended(end: Callable[[subprocess.Popen[str]], None], directory: Path) -> Ended:
+    """Ends a run whose job does not want to end."""
+    pids = directory / "pid", directory / "away"
+    endless = f"trap 'touch trapped' EXIT; {AWAY}; echo $$ > pid; sleep 60"
+    with start(directory, endless=endless, stop=f"touch {directory}/tidied") as process:
         wait_for(*pids)
         end(process)
         # Whoever holds its output ends later than it does.
         output, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode != 0
-    assert gone(*pids)
+        return Ended(process.returncode, output, gone(*pids), directory)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """A run for each way to end one; all at once, for they wait some seconds before they kill what does not end."""
+    with ThreadPoolExecutor() as pool:
+        runs = {end.__name__: pool.submit(ended, end, tmp_path_factory.mktemp(end.__name__)) for end in ENDS}
+    return {name: run.result() for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("end", [end.__name__ for end in ENDS])
+def test_whoever_interrupts_it_stops_the_jobs_and_is_told_so(interrupted: dict[str, Ended], end: str) -> None:
+    run = interrupted[end]
+    assert run.code != 0
+    assert run.gone
     # The command has had its chance to tidy up, and then what the job names for it.
-    assert (tmp_path / "trapped").exists()
-    assert (tmp_path / "tidied").exists()
-    assert "courseload: Interrupted. Stopped on localhost: endless." in output
-    assert (tmp_path / "endless.result").read_text() == "stopped"
+    assert (run.directory / "trapped").exists()
+    assert (run.directory / "tidied").exists()
+    assert "courseload: Interrupted. Stopped on localhost: endless." in run.output
+    assert (run.directory / "endless.result").read_text() == "stopped"
 
 
 def test_a_job_whose_follower_was_killed_outright_ends_as_well(tmp_path: Path) -> None:
