@@ -1,17 +1,21 @@
 """The action `artifact`: files are on the control machine, with the SHA-256 that is pinned or that is published.
 
+What has neither is taken as it comes over TLS, to be pinned with that.
+
     - name: Provide the files
       artifact:
         directory: "{{ artifact_directory }}"
         artifacts: "{{ ... descriptions by name, with the fields of group_vars/all/artifacts.yml }}"
         pins: "{{ ... sums by file name, which count before the publisher's }}"
-        pinning: false  # whether to take a file for which there is no sum at all
+        once: "{{ ... sums by file name, with which the publisher's list has to agree }}"
+        pins_file: "{{ ... where the pins are that are not in group_vars/all/pins.yml }}"
         bundle: false  # whether the directory is a bundle, which has all there will be
         proxy: "{{ ... the variables of the environment that name the proxy to download through }}"
 
-It returns `paths`, the absolute path of each file by the name of its artifact. A file is downloaded beside its place
-and gets there only when its sum is right. Check mode downloads nothing, no list either: it reports a change for files
-that are missing, or are not as pinned.
+It returns `paths`, the absolute path of each file by the name of its artifact, and `unpinned`, what the caller has to
+pin now: sums by file name, which check mode does not know. A file is downloaded beside its place and gets there only
+when its sum is right. Check mode downloads nothing, no list either: it reports a change for files that are missing, or
+are not as pinned.
 """
 
 from __future__ import annotations
@@ -26,8 +30,6 @@ from http.client import HTTPException
 from pathlib import Path
 from posixpath import basename
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils import urls
@@ -36,7 +38,9 @@ from ansible.plugins.action import ActionBase
 # Ansible hands module_utils to modules only; what runs on the control machine takes it from beside.
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
-from courseload.artifacts import Artifact, bundled, sha256
+from courseload.artifacts import Artifact, bundled, pins_of, sha256
+from courseload.downloads import insecure, reason
+from courseload.pins import PUBLISHED
 
 CHUNK = 1 << 20
 LIST_SIZE = 64 << 20  # no publisher's list is larger
@@ -58,15 +62,18 @@ class ActionModule(ActionBase):
                 "directory": {"type": "path", "required": True},
                 "artifacts": {"type": "dict", "required": True},
                 "pins": {"type": "dict", "default": {}},
-                "pinning": {"type": "bool", "default": False},
+                "once": {"type": "dict", "default": {}},
+                "pins_file": {"type": "path", "required": True},
                 "bundle": {"type": "bool", "default": False},
                 # The downloads take place in this process, so the proxy is on no command line.
                 "proxy": {"type": "dict", "default": {}, "no_log": True},
             }
         )
         directory, descriptions = Path(arguments["directory"]), arguments["artifacts"]
-        wanted = [Artifact.described(description, arguments["pins"]) for description in descriptions.values()]
-        stop_for([] if arguments["pinning"] or arguments["bundle"] else unvouched(wanted))
+        sources = {"pins": arguments["pins"], "once": arguments["once"], "pins_file": arguments["pins_file"]}
+        wanted = [Artifact.described(description, **sources) for description in descriptions.values()]
+        unpinned = [] if arguments["bundle"] else [file for file in wanted if not file.vouched_for]
+        stop_for(changeable(unpinned, arguments["pins_file"]))
         try:
             if arguments["bundle"]:
                 stop_for(faults_of_bundle(directory, wanted))
@@ -81,6 +88,8 @@ class ActionModule(ActionBase):
                 "let the user who runs this read and write there."
             ) from problem
         result["paths"] = {name: str(directory / file.file) for name, file in zip(descriptions, wanted, strict=True)}
+        found = {} if self._task.check_mode else pins_of(str(directory / file.file) for file in unpinned)
+        result["unpinned"] = {file.file: found.get(file.file, "") for file in unpinned}
         return result
 
 
@@ -89,13 +98,14 @@ def stop_for(faults: list[str]) -> None:
         raise AnsibleActionFail("\n".join(faults))
 
 
-def unvouched(wanted: list[Artifact]) -> list[str]:
-    """A sentence for each file that is not to be taken."""
+def changeable(unpinned: list[Artifact], pins_file: str) -> list[str]:
+    """A sentence for each file that is not to be taken as it comes."""
     return [
-        f"{file.file} has neither a publisher's list of checksums nor a sha256: "
-        "give it one of them in group_vars/all/artifacts.yml, or pin it with playbooks/lock.yml."
-        for file in wanted
-        if not file.vouched_for
+        f"{file.file} would be pinned on first use, but {urls.mask_url(file.url)} is not https, so anybody on the way "
+        f"can change it: give it such a url, or checksums or a sha256, in group_vars/all/artifacts.yml, or pin it in "
+        f"{pins_file}."
+        for file in unpinned
+        if insecure(file.url)
     ]
 
 
@@ -109,7 +119,7 @@ def faults_of_bundle(directory: Path, wanted: list[Artifact]) -> list[str]:
         elif found != (file.pin or found):
             faults.append(
                 f"The bundle {directory} has {file.file} with the SHA-256 {found}, where {file.pin} is expected "
-                "(pinned here): make it anew with playbooks/bundle.yml."
+                f"(pinned in {file.pinned_in}): make it anew with playbooks/bundle.yml."
             )
     return faults
 
@@ -134,7 +144,7 @@ def provide(directory: Path, wanted: list[Artifact]) -> bool:
             continue
         found = sha256(directory / file.file)
         # What is compared with nothing may have changed where it comes from.
-        if lacking(file, found, expected[file]) or (file.brought and not expected[file]):
+        if lacking(file, found, expected[file]) or not expected[file]:
             try:
                 changed |= download(file, directory / file.file, expected[file], found)
             except Unexpected as fault:
@@ -166,6 +176,13 @@ def sums_of(wanted: list[Artifact]) -> dict[Artifact, str]:
             sums[file] = file.pin or (file.published_sum(lists[file.checksums]).lower() if file.checksums else "")
         except ValueError as problem:
             faults.append(f"{urls.mask_url(file.checksums)} is of no use ({problem}): check it in artifacts.yml.")
+            continue
+        if not file.pin and file.once not in ("", sums[file]) and sums[file]:
+            faults.append(
+                f"{urls.mask_url(file.checksums)} has the SHA-256 {sums[file]} for {file.file}, where {file.once} was "
+                f"seen before (published_once in {PUBLISHED}): find out who changed it, and pin what is right in the "
+                "file that pins_file names."
+            )
     stop_for(faults)
     return sums
 
@@ -181,15 +198,16 @@ def download(file: Artifact, target: Path, expected: str, found: str) -> bool:
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as written:
-            for chunk in received(file.url, PATIENCE_FILE):
+            for chunk in received(file.url, PATIENCE_FILE, secure=not file.vouched_for):
                 digest.update(chunk)
                 written.write(chunk)
             os.fchmod(written.fileno(), 0o644)
         if digest.hexdigest() != (expected or digest.hexdigest()):
-            source = "pinned here" if file.pin else f"from {urls.mask_url(file.checksums)}"
+            source = f"pinned in {file.pinned_in}" if file.pin else f"from {urls.mask_url(file.checksums)}"
             raise Unexpected(
                 f"{file.file} was not kept, because {urls.mask_url(file.url)} has the SHA-256 {digest.hexdigest()} "
-                f"where {expected} is expected ({source}): find out who changed it before you go on."
+                f"where {expected} is expected ({source}): find out who changed it before you go on"
+                f"{', and correct the pin if that was right.' if file.pin else '.'}"
             )
         if digest.hexdigest() == found:
             return False
@@ -199,9 +217,14 @@ def download(file: Artifact, target: Path, expected: str, found: str) -> bool:
         temporary.unlink(missing_ok=True)
 
 
-def received(url: str, patience: float, limit: int | None = None) -> Iterator[bytes]:
-    """What a URL (http, https, file) gives, piece by piece; raises one of NO_ANSWER, also where the end is missing."""
+def received(url: str, patience: float, limit: int | None = None, secure: bool = False) -> Iterator[bytes]:
+    """What a URL (http, https, file) gives, piece by piece; raises one of NO_ANSWER, also where the end is missing.
+
+    With `secure`, it may not lead to one that is http.
+    """
     with urls.open_url(url, timeout=patience, http_agent="courseload") as response:
+        if secure and insecure(response.geturl()):
+            raise ValueError("it leads to a URL that is not https, so anybody on the way can change it")
         encoded, length = response.headers.get("Content-Encoding"), response.headers.get("Content-Length")
         size = 0
         while chunk := response.read(CHUNK):
@@ -211,22 +234,6 @@ def received(url: str, patience: float, limit: int | None = None) -> Iterator[by
             yield chunk
         if length and not encoded and size != int(length):
             raise OSError(f"only {size} of {length} bytes came")
-
-
-def reason(problem: Exception) -> str:
-    """Why there was no answer, without the password of a proxy."""
-    if isinstance(problem, HTTPError):
-        text = f"{problem.code} {problem.reason}"
-    elif isinstance(problem, URLError):
-        text = str(problem.reason)
-    else:
-        text = str(problem)
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        credentials = urlsplit(os.environ.get(variable, "")).netloc.rpartition("@")[0]
-        for secret in (credentials, credentials.partition(":")[2]):
-            for form in (secret, unquote(secret)):
-                text = text.replace(form, "***") if form else text
-    return text
 
 
 @contextmanager

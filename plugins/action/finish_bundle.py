@@ -6,6 +6,7 @@
     artifacts: "{{ the descriptions of its files by name, as artifacts.yml has them }}"
     image_source: packages
     architecture: amd64
+    pins: "{{ the digests of its upstream images }}"
 
 Files that an earlier bundle in the same place had, and this one has not, are removed; any other file stops it. It
 returns `size`, in bytes.
@@ -31,6 +32,7 @@ ARGUMENTS = {
     "artifacts": {"type": "dict", "required": True},
     "image_source": {"type": "str", "required": True},
     "architecture": {"type": "str", "required": True},
+    "pins": {"type": "dict", "default": {}},
 }
 
 
@@ -42,7 +44,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         directory, artifacts = Path(arguments["directory"]), arguments["artifacts"]
-        text = bundle.describe(arguments["image_source"], arguments["architecture"], artifacts)
+        text = bundle.describe(arguments["image_source"], arguments["architecture"], artifacts, arguments["pins"])
         dry = self._task.check_mode
         try:
             if strange := bundle.contents(directory, artifacts).strange:

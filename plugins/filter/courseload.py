@@ -29,6 +29,7 @@ from courseload import (
     mesh,
     nodes,
     objectives,
+    pins,
     preflight,
     secrets,
     settings,
@@ -54,8 +55,17 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "cluster_refusals": preflight.cluster_refusals,
     # Downloaded files.
     "artifacts_needed": artifacts.needed,
-    "pins_text": artifacts.pins_text,
     "zip_texts": artifacts.zip_texts,
+    # What images and files from elsewhere must be.
+    "pins_in_file": pins.in_file,
+    "pins_in_bundle": pins.in_bundle,
+    "pins_of_images": pins.of_images,
+    "pins_of_files": artifacts.pins_of,
+    "pins_by_name": pins.by_name,
+    "pins_differing": pins.differing,
+    "pins_missing": pins.missing,
+    "pins_summary": pins.summary,
+    "pinned_in": pins.where,
     # Images: their names, where they come from, how they are built, and their archives.
     "built_tags": images.built_tags,
     "upstream_tags": images.upstream_tags,

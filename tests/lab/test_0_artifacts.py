@@ -38,7 +38,7 @@ def run(tmp_path: Path, *options: str, role: str = FETCH, **variables: Any) -> P
     playbook.write_text(PLAYBOOK.format(repository=REPOSITORY, role=role))
     link_variables(tmp_path)
     directory = {} if "bundle_dir" in variables else {"artifact_directory": str(tmp_path / "files")}
-    settings = {"artifact_names": ["thing"], "artifact_pins": {}} | directory | variables
+    settings = {"artifact_names": ["thing"], "pins_file": str(tmp_path / "pins.yml")} | directory | variables
     return play(playbook, *options, inventory=str(REPOSITORY / "inventory/local.yml"), **settings)
 
 
@@ -100,7 +100,7 @@ def test_where_there_is_a_pin_only_that_counts(tmp_path: Path, thing: dict[str, 
     if where == "in the file":
         outcome = run(tmp_path, artifacts={"thing": thing["thing"] | {"sha256": seen}})
     else:
-        outcome = run(tmp_path, artifacts=thing, artifact_pins={"thing-1": seen})
+        outcome = run(tmp_path, artifacts=thing, published_pins={"thing-1": f"sha256:{seen}"})
     stopped(outcome, "thing-1", seen, sha256(CONTENT), "pinned")
     assert not (tmp_path / "files/thing-1").exists()
 
@@ -109,13 +109,20 @@ def test_with_a_pin_the_publishers_list_is_not_asked(
     tmp_path: Path, publisher: Path, thing: dict[str, dict[str, str]]
 ) -> None:
     (publisher / "sums.txt").unlink()
-    outcome = run(tmp_path, artifacts=thing, artifact_pins={"thing-1": sha256(CONTENT)})
+    outcome = run(tmp_path, artifacts=thing, published_pins={"thing-1": f"sha256:{sha256(CONTENT)}"})
     assert outcome.ok, outcome.output
 
 
-def test_a_file_for_which_nobody_vouches_is_refused(tmp_path: Path, thing: dict[str, dict[str, str]]) -> None:
+def test_a_file_for_which_nobody_vouches_is_pinned_and_only_that_counts_then(
+    tmp_path: Path, publisher: Path, thing: dict[str, dict[str, str]]
+) -> None:
     spec = {key: value for key, value in thing["thing"].items() if key != "checksums"}
-    stopped(run(tmp_path, artifacts={"thing": spec}), "thing-1", "sha256", "playbooks/lock.yml")
+    outcome = run(tmp_path, artifacts={"thing": spec})
+    assert outcome.ok, outcome.output
+    assert yaml.safe_load((tmp_path / "pins.yml").read_text()) == {"thing-1": f"sha256:{sha256(CONTENT)}"}
+    (publisher / "thing").write_bytes(b"changed")
+    (tmp_path / "files/thing-1").unlink()
+    stopped(run(tmp_path, artifacts={"thing": spec}), "thing-1", sha256(b"changed"), "pinned in", "pins.yml")
 
 
 def test_a_file_that_somebody_has_brought_is_taken_as_it_is_each_time(
@@ -235,8 +242,9 @@ def test_a_bundle_that_lacks_a_file_stops_the_run(
 def test_a_bundle_with_another_file_than_the_pinned_one_stops_the_run(
     tmp_path: Path, bundle: Path, thing: dict[str, dict[str, str]]
 ) -> None:
-    pins = {"thing-1": sha256(b"what was seen here")}
-    stopped(run(tmp_path, artifacts=thing, artifact_pins=pins, bundle_dir=str(bundle)), "thing-1", pins["thing-1"])
+    seen = sha256(b"what was seen here")
+    pins = {"thing-1": f"sha256:{seen}"}
+    stopped(run(tmp_path, artifacts=thing, published_pins=pins, bundle_dir=str(bundle)), "thing-1", seen, "pinned in")
 
 
 def test_a_bundle_of_another_state_of_the_repository_stops_the_run(tmp_path: Path, bundle: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from helpers import machine
+from helpers.http_server import certificate
 from helpers.machine import REPOSITORY
 from helpers.playbook import Play, link_variables, play
 from lab.hosts import host_image
@@ -61,30 +62,56 @@ pytestmark = pytest.mark.skipif(machine.obstacle() is not None, reason=f"this ma
 
 @dataclass(frozen=True)
 class Registry:
-    """A registry that runs, and the digests of what it holds."""
+    """A registry that runs, at an address without TLS and at one with it, and the digests of what it holds."""
 
     address: str
+    secure: str
+    certificate: Path
     digests: dict[str, str]
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The digests by the names that pins have."""
+        return {f"{home(name)}/{UPSTREAM[name]}": digest for name, digest in self.digests.items()}
+
+
+def home(name: str) -> str:
+    """The registry that an image is in."""
+    return "cr.l5d.io" if name.startswith("linkerd") else "docker.io"
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     settle()
     directory = tmp_path_factory.mktemp("registry")
+    tls = certificate(directory)
+    containers: list[str] = []
+    try:
+        address = serve(directory, "plain", {}, containers)
+        # Both have the same storage.
+        keys = {"certificate": f"/srv/{tls.name}", "key": f"/srv/{tls.name}"}
+        secure = serve(directory, "secure", {"tls": keys}, containers)
+        yield Registry(address, secure, tls, {name: push(directory, name, address) for name in UPSTREAM})
+    finally:
+        for container in containers:
+            podman("stop", "--time=1", container)
+
+
+def serve(directory: Path, name: str, http: dict[str, Any], containers: list[str]) -> str:
+    """Starts a registry on a free port of loopback, adds its container to the list, and returns its address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     storage = {"filesystem": {"rootdirectory": "/srv/storage"}}
-    settings = {"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": address}}
-    (directory / "config.yml").write_text(yaml.safe_dump(settings))
-    container = podman(
-        *("run", "--detach", "--rm", "--network=host", f"--volume={directory}:/srv", host_image()),
-        *("docker-registry", "serve", "/srv/config.yml"),
+    settings = {"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": address} | http}
+    (directory / f"{name}.yml").write_text(yaml.safe_dump(settings))
+    containers.append(
+        podman(
+            *("run", "--detach", "--rm", "--network=host", f"--volume={directory}:/srv", host_image()),
+            *("docker-registry", "serve", f"/srv/{name}.yml"),
+        )
     )
-    try:
-        wait_for(address)
-        yield Registry(address, {name: push(directory, name, address) for name in UPSTREAM})
-    finally:
-        podman("stop", "--time=1", container)
+    wait_for(address)
+    return address
 
 
 def wait_for(address: str) -> None:
@@ -120,7 +147,8 @@ def settings(tmp_path: Path, registry: Registry) -> Iterator[dict[str, Any]]:
     """The variables of a run that leaves its files in the test's directory."""
     yield {
         "registry_mirror": f"http://{registry.address}",
-        "registry_digests": registry.digests,
+        "published_pins": registry.pins,
+        "pins_file": str(tmp_path / "pins.yml"),
         "image_names": list(IMAGES),
         "config_dir": str(tmp_path / "etc"),
         "host_containers_conf": str(tmp_path / "containers.conf"),
@@ -137,11 +165,12 @@ def references(registry: Registry) -> list[str]:
     return [f"localhost/courseload/{name}:{tag}" for name, tag in tags.items()]
 
 
-def pull(tmp_path: Path, settings: dict[str, Any]) -> Play:
+def pull(tmp_path: Path, settings: dict[str, Any], trusted: Path | None = None) -> Play:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(PLAYBOOK.format(repository=REPOSITORY))
     link_variables(tmp_path)
     within = ["env", f"CONTAINERS_REGISTRIES_CONF={settings['host_registries_conf']}"]
+    within += [f"SSL_CERT_FILE={trusted}"] if trusted else []
     return play(playbook, inventory=str(REPOSITORY / "inventory/local.yml"), within=within, **settings)
 
 
@@ -160,20 +189,59 @@ def test_images_are_pulled_by_digest_through_the_mirror_and_get_our_name(
 
 
 def test_a_digest_that_the_registry_does_not_have_stops_the_run(tmp_path: Path, settings: dict[str, Any]) -> None:
-    wrong = settings["registry_digests"] | {"redis": "sha256:" + "0" * 64}
-    run = pull(tmp_path, settings | {"registry_digests": wrong})
+    wrong = settings["published_pins"] | {"docker.io/library/redis:8.0": "sha256:" + "0" * 64}
+    run = pull(tmp_path, settings | {"published_pins": wrong})
     assert not run.ok
     assert "docker.io/library/redis@sha256:000" in run.reasons[-1]
     assert "registry_mirror" in run.reasons[-1]
 
 
+@pytest.fixture
+def unpinned(registry: Registry, settings: dict[str, Any]) -> dict[str, Any]:
+    """The variables of a run that finds no pins, through TLS."""
+    # The images of the mesh are asked for where there is one.
+    return settings | {"published_pins": {}, "registry_mirror": f"https://{registry.secure}", "mesh_active": True}
+
+
+def test_what_has_no_pin_is_pinned_on_first_use_and_pulled_by_that(
+    tmp_path: Path, registry: Registry, unpinned: dict[str, Any]
+) -> None:
+    first = pull(tmp_path, unpinned, registry.certificate)
+    assert first.ok, first.output
+    assert yaml.safe_load((tmp_path / "pins.yml").read_text()) == registry.pins
+    for image in references(registry):
+        assert machine.podman("image", "inspect", '--format={{join .RepoTags " "}}', image) == image
+    second = pull(tmp_path, unpinned, registry.certificate)
+    assert second.ok, second.output
+    assert second.changes == []
+
+
+def test_another_digest_than_the_pinned_one_stops_the_run_and_is_named(
+    tmp_path: Path, registry: Registry, unpinned: dict[str, Any]
+) -> None:
+    redis, before = "docker.io/library/redis:8.0", "sha256:" + "0" * 64
+    pins = registry.pins | {redis: before}
+    (tmp_path / "pins.yml").write_text(yaml.safe_dump(pins))
+    run = pull(tmp_path, unpinned, registry.certificate)
+    assert not run.ok
+    now = f"{redis} is {registry.pins[redis]} now, and pinned as {before} in {tmp_path / 'pins.yml'}"
+    assert now in run.reasons[-1]
+
+
+def test_without_tls_nothing_is_pinned(tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = pull(tmp_path, settings | {"published_pins": {}, "image_source": "registry"})
+    assert not run.ok
+    assert "not https" in run.reasons[0]
+    assert not (tmp_path / "pins.yml").exists()
+
+
 def test_the_lock_pins_what_the_registry_has(tmp_path: Path, registry: Registry) -> None:
-    digests = tmp_path / "digests.yml"
     variables: dict[str, Any] = {
-        "registry_mirror": f"http://{registry.address}",
-        "digests_file": str(digests),
+        "registry_mirror": f"https://{registry.secure}",
+        "pins_file": str(tmp_path / "pins.yml"),
+        "published_pins": {},
         "artifacts": {},
     }
-    run = play("playbooks/lock.yml", **variables)
+    run = play("playbooks/lock.yml", within=["env", f"SSL_CERT_FILE={registry.certificate}"], **variables)
     assert run.ok, run.output
-    assert yaml.safe_load(digests.read_text()) == {"registry_digests": registry.digests, "artifact_pins": {}}
+    assert yaml.safe_load((tmp_path / "pins.yml").read_text()) == registry.pins

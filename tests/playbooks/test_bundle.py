@@ -9,6 +9,7 @@ import yaml
 
 from helpers.playbook import Play, play
 
+PINS = {"docker.io/library/redis:8.0": "sha256:" + "1" * 64}
 ARTIFACTS = {"thing": {"version": "1", "file": "thing-1", "checksums": ""}}
 
 
@@ -21,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def finish(folder: Path, *options: str) -> Play:
-    arguments = {"artifacts": ARTIFACTS, "image_source": "packages", "architecture": "amd64"}
+    arguments = {"artifacts": ARTIFACTS, "image_source": "packages", "architecture": "amd64", "pins": PINS}
     tasks = [
         {"name": "Finish", "finish_bundle": {"directory": str(folder), **arguments}},
         {"name": "Verify", "verify_bundle": {"directory": str(folder)}, "when": "not ansible_check_mode"},
@@ -34,7 +35,8 @@ def finish(folder: Path, *options: str) -> Play:
 def test_a_folder_becomes_a_bundle_once(folder: Path) -> None:
     first = finish(folder)
     assert first.ok, first.output
-    assert yaml.safe_load((folder / "bundle.yml").read_text())["artifacts"] == {"thing": 1}
+    described = yaml.safe_load((folder / "bundle.yml").read_text())
+    assert (described["artifacts"], described["pins"]) == ({"thing": 1}, PINS)
     assert first.changes == ["Finish"]
     second = finish(folder)
     assert second.ok, second.output

@@ -74,7 +74,7 @@ def test_the_summary_says_where_grafana_is_or_what_to_do_for_it(second_runs: dic
     said = " ".join(second_runs["for good"].output.split())
     assert ("Grafana, on this host only: http://localhost:3000" in said) is runs
     assert ("Grafana was left out" in said) is not runs
-    assert runs or "run playbooks/lock.yml on a machine that reaches one" in said
+    assert runs or "set it up with -e image_source=registry" in said
 
 
 def test_site_touches_nothing_of_somebody_elses(

@@ -23,5 +23,5 @@ def test_typing_mistakes_are_named_with_what_was_meant() -> None:
 def test_settings_and_what_is_not_like_one_are_let_be() -> None:
     settings, others = known(REPOSITORY)
     assert {"ingress_port", "mesh", "users", "host_memory_mb", "artifact_cache"} <= settings
-    assert {"workloads", "credential_files", "registry_digests"} <= others
+    assert {"workloads", "credential_files", "published_pins"} <= others
     assert warnings([*settings, "datacenter", "ansible_user", "__mesh_", "backup_target"], settings) == []

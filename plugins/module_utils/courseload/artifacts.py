@@ -12,6 +12,8 @@ from pathlib import Path
 from posixpath import basename
 from typing import Any
 
+from .pins import PREFIX, where
+
 SUMS = "SHA256SUMS"  # the bundle's list of its files
 
 
@@ -24,17 +26,24 @@ class Artifact:
     file: str
     checksums: str = ""  # the URL of the publisher's list
     pin: str = ""
+    pinned_in: str = ""  # the file with that pin
+    once: str = ""  # what the publisher's list has to say, where that has been seen
     brought: bool = False
 
     @classmethod
-    def described(cls, description: Mapping[str, Any], pins: Mapping[str, str]) -> Artifact:
+    def described(
+        cls, description: Mapping[str, Any], pins: Mapping[str, str], once: Mapping[str, str], pins_file: str
+    ) -> Artifact:
         """From the fields of artifacts.yml, and the pins by file name; the sum in the description goes first."""
+        file, own = description["file"], description.get("sha256")
         return cls(
             version=str(description["version"]),
             url=description["url"],
-            file=description["file"],
+            file=file,
             checksums=description.get("checksums") or "",
-            pin=str(description.get("sha256") or pins.get(description["file"]) or "").lower(),
+            pin=str(own or pins.get(file) or "").removeprefix(PREFIX).lower(),
+            pinned_in="group_vars/all/artifacts.yml" if own else where(file, pins_file),
+            once=once.get(file, "").removeprefix(PREFIX),
             brought=bool(description.get("brought")),
         )
 
@@ -89,21 +98,10 @@ def needed(
     }
 
 
-def pins_text(digests: Mapping[str, str], images: Mapping[str, Mapping[str, str]], files: Iterable[str]) -> str:
-    """The text of group_vars/all/digests.yml: the digests of upstream images, and the sums of downloaded files.
-
-    `images` describes the upstream images by name, `files` are paths; of those that are not there nothing is said.
-    """
-    sums = {Path(file).name: sha256(Path(file)) for file in files}
-    lines = [
-        f"# Written by playbooks/lock.yml, which has asked {', '.join(image['name'] for image in images.values())}",
-        "# and downloaded the files.",
-        "registry_digests:",
-        *(f"  {name}: {digest} # {images[name]['tag']}" for name, digest in digests.items()),
-        "artifact_pins:" if any(sums.values()) else "artifact_pins: {}",
-        *(f"  {file}: {digest}" for file, digest in sums.items() if digest),
-    ]
-    return "\n".join(lines) + "\n"
+def pins_of(paths: Iterable[str]) -> dict[str, str]:
+    """The pins that downloaded files make; of those that are not there (in check mode) nothing is said."""
+    sums = {Path(path).name: sha256(Path(path)) for path in paths}
+    return {name: PREFIX + digest for name, digest in sums.items() if digest}
 
 
 def zip_texts(path: str, pattern: str) -> list[str]:

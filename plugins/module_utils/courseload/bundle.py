@@ -14,11 +14,16 @@ from .entries import Entry
 DESCRIPTION = "bundle.yml"
 
 
-def describe(source: str, architecture: str, artifacts: Mapping[str, Mapping[str, Any]]) -> str:
-    """The text of bundle.yml: where its images come from, for which hosts it is, and the versions of its files."""
+def describe(
+    source: str, architecture: str, artifacts: Mapping[str, Mapping[str, Any]], pins: Mapping[str, str]
+) -> str:
+    """The text of bundle.yml: where its images come from, for which hosts it is, the versions of its files, and the
+    pins of the images.
+    """
     versions = [f"  {name}: {spec['version']}" for name, spec in artifacts.items()]
     lines = ["# Written by playbooks/bundle.yml.", f"image_source: {source}", f"architecture: {architecture}"]
-    return "\n".join([*lines, "artifacts:", *versions, ""])
+    digests = ["pins:", *(f"  {name}: {digest}" for name, digest in pins.items())] if pins else []
+    return "\n".join([*lines, "artifacts:", *versions, *digests, ""])
 
 
 @dataclass(frozen=True)

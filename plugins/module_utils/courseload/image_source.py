@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def choice(wanted: str, *, bundle: str, recorded: str, answers: bool, unpinned: Sequence[str]) -> dict[str, Any]:
+def choice(wanted: str, *, bundle: str, recorded: str, answers: bool, refused: Mapping[str, str]) -> dict[str, Any]:
     """Where images come from: `source` (packages or registry), the `reason`, and `refusals`, sentences why not.
 
     `wanted` is the setting, `bundle` the directory of the bundle and `recorded` what the data here was made with, if
-    there are any; `answers` says whether a registry does, and `unpinned` has the upstream images without a digest.
+    there are any; `answers` says whether a registry does, and `refused` why the digests of images are not to be had.
     """
+    lacking = "; ".join(f"{image}: {why}" for image, why in refused.items())
     bundled = _source_of(bundle) if bundle else ""
     if bundled:
         source, reason = bundled, "the bundle was made with it"
@@ -23,10 +24,10 @@ def choice(wanted: str, *, bundle: str, recorded: str, answers: bool, unpinned: 
         source, reason = recorded, "the data here was made with it"
     elif not answers:
         source, reason = "packages", "no container registry answered"
-    elif unpinned:
-        source, reason = "packages", "a registry answers, but no digests are pinned (playbooks/lock.yml pins them)"
+    elif refused:
+        source, reason = "packages", f"a registry answers, but there are digests that it does not give ({lacking})"
     else:
-        source, reason = "registry", "a registry answers and the digests are pinned"
+        source, reason = "registry", "a registry answers"
     refusals = []
     if wanted not in ("auto", "packages", "registry"):
         refusals.append(f"image_source is '{wanted}': use auto, packages or registry.")
@@ -41,10 +42,11 @@ def choice(wanted: str, *, bundle: str, recorded: str, answers: bool, unpinned: 
             f"The data here was made with image_source {recorded}, and {source} cannot read it: "
             f"leave image_source at auto{other}, or remove the data first with playbooks/reset.yml."
         )
-    if source == "registry" and unpinned:
+    if source == "registry" and refused:
         refusals.append(
-            "image_source is registry, but digests are missing in group_vars/all/digests.yml: run playbooks/lock.yml "
-            "on a machine that reaches the registry, or use image_source packages."
+            f"The images come from a registry ({reason}), but there are digests that it does not give ({lacking}): "
+            "check the network, http_proxy and registry_mirror, write the digests into the file that pins_file names, "
+            "or use image_source packages where there is no data yet."
         )
     return {"source": source, "reason": reason, "refusals": refusals}
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256 as hashed
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
 
-from courseload.artifacts import Artifact, bundled, deviations, needed, pins_text, sha256
-from helpers.http_server import Exchange, serving
+from courseload.artifacts import Artifact, bundled, deviations, needed, pins_of, sha256
+from helpers.http_server import Exchange, certificate, serving
 from helpers.plugins import load
 
 artifact = load("action", "artifact")
@@ -44,13 +47,20 @@ def test_what_is_no_index_is_refused(text: str) -> None:
         CHART.published_sum(text)
 
 
-def test_the_sum_in_a_description_goes_before_the_pins() -> None:
-    description = {"version": 1, "url": "file:///a", "file": "a"}
-    pins = {"a": TWO.upper()}
-    assert Artifact.described(description, pins).pin == TWO
-    assert Artifact.described(description | {"sha256": ONE}, pins).pin == ONE
-    assert not Artifact.described(description, {}).vouched_for
-    assert Artifact.described(description | {"brought": True}, {}).vouched_for
+def test_the_sum_in_a_description_goes_before_the_pins(tmp_path: Path) -> None:
+    pins_file = tmp_path / "pins.yml"
+
+    def described(pins: dict[str, str], **more: Any) -> Artifact:
+        return Artifact.described({"version": 1, "url": "file:///a", "file": "a"} | more, pins, {}, str(pins_file))
+
+    pins = {"a": f"sha256:{TWO}"}
+    assert (described(pins).pin, described(pins).pinned_in) == (TWO, "group_vars/all/pins.yml")
+    pins_file.write_text(f"a: sha256:{TWO}\n")
+    assert described(pins).pinned_in == str(pins_file)
+    own = described(pins, sha256=ONE.upper().replace("1", "A"))
+    assert (own.pin, own.pinned_in) == ("a" * 64, "group_vars/all/artifacts.yml")
+    assert not described({}).vouched_for
+    assert described({}, brought=True).vouched_for
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def test_a_download_that_ends_early_leaves_what_was_there(tmp_path: Path, cut: s
     target = tmp_path / "thing-1"
     target.write_text("before")
     with pytest.raises(artifact.NO_ANSWER, match="only 4 of 100 bytes"):
-        artifact.download(Artifact("1", cut, "thing-1"), target, ONE, sha256(target))
+        artifact.download(Artifact("1", cut, "thing-1", pin=ONE), target, ONE, sha256(target))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("thing-1", "before")]
 
 
@@ -161,14 +171,53 @@ def test_a_cluster_needs_what_is_for_its_architecture_its_mesh_and_what_runs_bes
     ]
 
 
-def test_the_pins_are_the_digests_of_images_and_the_sums_of_the_files_that_are_there(tmp_path: Path) -> None:
+def test_the_pins_of_files_are_the_sums_of_those_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "thing-1").write_bytes(b"thing")
-    images = {"redis": {"name": "docker.io/library/redis", "tag": "8.0"}}
     files = [str(tmp_path / "thing-1"), str(tmp_path / "absent")]
-    text = pins_text({"redis": "sha256:1"}, images, files)
-    assert yaml.safe_load(text) == {
-        "registry_digests": {"redis": "sha256:1"},
-        "artifact_pins": {"thing-1": hashed(b"thing").hexdigest()},
-    }
-    assert "redis: sha256:1 # 8.0" in text
-    assert yaml.safe_load(pins_text({}, images, []))["artifact_pins"] == {}
+    assert pins_of(files) == {"thing-1": f"sha256:{hashed(b'thing').hexdigest()}"}
+
+
+@pytest.fixture
+def list_and_sum(tmp_path: Path) -> tuple[str, str]:
+    """The URL of a publisher's list, and the sum that it has for `thing`."""
+    (tmp_path / "sums.txt").write_text(f"{ONE}  thing\n")
+    return (tmp_path / "sums.txt").as_uri(), ONE
+
+
+def test_a_list_that_says_something_else_than_what_was_seen_once_is_refused(list_and_sum: tuple[str, str]) -> None:
+    listed, published = list_and_sum
+    agreed = Artifact("1", "file:///thing", "thing-1", checksums=listed, once=published)
+    assert artifact.sums_of([agreed]) == {agreed: published}
+    with pytest.raises(AnsibleActionFail, match=f"{ONE} for thing-1, where {TWO} was seen before"):
+        artifact.sums_of([replace(agreed, once=TWO)])
+    # Somebody who has looked has pinned it.
+    assert set(artifact.sums_of([replace(agreed, once=TWO, pin=ONE)]).values()) == {ONE}
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str) -> Iterator[str]:
+    """A server with TLS; its /redirected leads to one without."""
+
+    def answer(exchange: Exchange) -> None:
+        if exchange.path == "/redirected":
+            exchange.reply(302, Location=cut)
+        else:
+            exchange.reply(200, b"thing")
+
+    tls = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls))
+    with serving(answer, tls) as port:
+        yield f"https://127.0.0.1:{port}"
+
+
+def test_what_is_pinned_on_first_use_comes_over_tls_to_its_end(secure: str) -> None:
+    assert b"".join(artifact.received(f"{secure}/thing", 5, secure=True)) == b"thing"
+    with pytest.raises(ValueError, match="leads to a URL that is not https"):
+        list(artifact.received(f"{secure}/redirected", 5, secure=True))
+
+
+def test_what_would_be_pinned_from_a_url_that_anybody_can_change_is_refused() -> None:
+    over = {kind: Artifact("1", f"{kind}://example.invalid/a", "a") for kind in ("http", "https", "file")}
+    (refusal,) = artifact.changeable(list(over.values()), "/inventory/pins.yml")
+    assert "http://example.invalid/a is not https" in refusal
+    assert "/inventory/pins.yml" in refusal

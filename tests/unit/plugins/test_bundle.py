@@ -10,6 +10,7 @@ import yaml
 
 from courseload import bundle
 from courseload.artifacts import SUMS, deviations
+from courseload.pins import in_bundle
 
 ARTIFACTS: dict[str, dict[str, Any]] = {
     "k3s-amd64": {"version": "v2", "file": "k3s-v2", "checksums": "https://example.invalid/sums.txt"},
@@ -27,11 +28,21 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_says_what_it_was_made_from() -> None:
-    assert yaml.safe_load(bundle.describe("packages", "amd64", ARTIFACTS)) == {
+    described = {
         "image_source": "packages",
         "architecture": "amd64",
         "artifacts": {"k3s-amd64": "v2", "plugin": 1.0},
     }
+    assert yaml.safe_load(bundle.describe("packages", "amd64", ARTIFACTS, {})) == described
+    pins = {"docker.io/library/redis:8.0": "sha256:" + "1" * 64}
+    assert yaml.safe_load(bundle.describe("packages", "amd64", ARTIFACTS, pins)) == described | {"pins": pins}
+
+
+def test_the_pins_of_a_bundle_are_those_that_it_was_made_with(tmp_path: Path) -> None:
+    pins = {"docker.io/library/redis:8.0": "sha256:" + "1" * 64}
+    for expected in (pins, {}):
+        (tmp_path / "bundle.yml").write_text(bundle.describe("packages", "amd64", ARTIFACTS, expected))
+        assert in_bundle(str(tmp_path / "bundle.yml")) == expected
 
 
 def test_what_an_earlier_bundle_had_is_replaced_and_anything_else_is_strange(directory: Path) -> None:

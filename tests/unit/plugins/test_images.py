@@ -59,7 +59,7 @@ def test_the_images_of_workloads_are_theirs_and_those_of_what_runs_beside_them()
 
 
 def chosen(wanted: str = "auto", **known: Any) -> dict[str, Any]:
-    unknown: dict[str, Any] = {"bundle": "", "recorded": "", "answers": False, "unpinned": []}
+    unknown: dict[str, Any] = {"bundle": "", "recorded": "", "answers": False, "refused": {}}
     return choice(wanted, **unknown | known)
 
 
@@ -69,8 +69,8 @@ def chosen(wanted: str = "auto", **known: Any) -> dict[str, Any]:
         ({"wanted": "registry"}, "registry", "image_source asks for it"),
         ({"recorded": "registry"}, "registry", "the data here was made with it"),
         ({}, "packages", "no container registry answered"),
-        ({"answers": True, "unpinned": ["redis"]}, "packages", "a registry answers, but no digests are pinned"),
-        ({"answers": True}, "registry", "a registry answers and the digests are pinned"),
+        ({"answers": True, "refused": {"redis:8.0": "404"}}, "packages", "a registry answers, but there are digests"),
+        ({"answers": True}, "registry", "a registry answers"),
     ],
 )
 def test_the_source_is_what_was_asked_for_or_used_before_or_what_can_be_had(
@@ -88,10 +88,12 @@ def test_a_bundle_decides_and_refuses_what_it_was_not_made_with(tmp_path: Path) 
     assert "use a bundle made with registry" in chosen(recorded="registry", bundle=str(tmp_path))["refusals"][0]
 
 
-def test_a_source_is_refused_that_is_unknown_or_other_than_the_datas_or_not_pinned() -> None:
+def test_a_source_is_refused_that_is_unknown_or_other_than_the_datas_or_gives_no_digest() -> None:
     assert chosen("none")["refusals"] == ["image_source is 'none': use auto, packages or registry."]
     assert "registry cannot read it" in chosen("registry", recorded="packages")["refusals"][0]
-    assert "digests are missing" in chosen("registry", unpinned=["redis"])["refusals"][0]
+    for wanted, recorded in (("registry", ""), ("auto", "registry")):
+        (refusal,) = chosen(wanted, recorded=recorded, refused={"redis:8.0": "404 Not Found"})["refusals"]
+        assert "does not give (redis:8.0: 404 Not Found)" in refusal
 
 
 FULL = {
