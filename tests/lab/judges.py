@@ -95,7 +95,7 @@ def conform(manifest: str, schemas: Path) -> Conformity:
 
 def score(manifest: str) -> Scores:
     """Has kube-score judge every object of a manifest whose kind it knows."""
-    minor = kubernetes_version().rpartition(".")[0]
+    minor = release.NEWEST.rpartition(".")[0]
     # Waivers are in one file, with reasons, and not in annotations.
     options = ["score", "--disable-ignore-checks-annotations", f"--kubernetes-version={minor}", "--output-format=json"]
     options += [f"--enable-optional-test={check}" for check in OPTIONAL]
@@ -151,7 +151,7 @@ def refer(name: str) -> Schema:
 
 
 def kubernetes_definitions() -> dict[str, Schema]:
-    (swagger,) = texts("k8s.io/kubernetes", kubernetes_version(), "api/openapi-spec/swagger.json")
+    (swagger,) = texts("k8s.io/kubernetes", release.NEWEST, "api/openapi-spec/swagger.json")
     definitions = {name: closed(definition) for name, definition in json.loads(swagger)["definitions"].items()}
     return definitions | ALSO_NUMBERS
 
@@ -188,11 +188,6 @@ def texts(module: str, version: str, pattern: str) -> list[str]:
     with zipfile.ZipFile(json.loads(done.stdout)["Zip"]) as archive:
         names = fnmatch.filter(sorted(archive.namelist()), f"{module}@{version}/{pattern}")
         return [archive.read(name).decode() for name in names]
-
-
-def kubernetes_version() -> str:
-    """That of the k3s which the playbooks install: v1.34.4."""
-    return str(read("roles/settings/defaults/main/cluster.yml")["k3s_version"]).partition("+")[0]
 
 
 def read(file: str) -> dict[str, Any]:

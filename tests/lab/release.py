@@ -22,9 +22,9 @@ from lab.paths import CACHE, LAB
 
 SOURCE = LAB / "k3s"
 NEWEST = re.findall(r"k8s\.io/kubernetes (v1[\d.]+)", (SOURCE / "go.mod").read_text())[0]
-# An upgrade begins somewhere: earlier patch releases of Kubernetes are built from the same source and from these sums.
-SUMS = {path.stem: path for path in (LAB / "releases").glob("*.sum")}
-EARLIER = "v1.34.3+k3s1"
+# An upgrade begins somewhere: earlier releases of Kubernetes are built from the same source and from these modules.
+MODULES = {NEWEST: SOURCE / "go.mod"} | {path.stem: path for path in (LAB / "releases").glob("*.mod")}
+EARLIER = "v1.34.4+k3s1"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 
 # The programs of the packaged images. Go checks each module against its public checksum database.
@@ -42,7 +42,7 @@ class Release:
     """The files of a release, and the image of the tests' own pods."""
 
     directory: Path
-    version: str  # v1.34.4+k3s1
+    version: str  # v1.35.4+k3s1
 
     @property
     def binary(self) -> Path:
@@ -71,12 +71,13 @@ def current() -> Release:
 
 
 def build(version: str = NEWEST) -> Release:
-    """A release, such as v1.34.3+k3s1, built on first use; raises RuntimeError, and ValueError for an unknown one."""
+    """A release, such as v1.34.4+k3s1, built on first use; raises RuntimeError, and ValueError for an unknown one."""
     kubernetes = version.partition("+")[0]
-    if kubernetes not in {NEWEST, *SUMS}:
-        raise ValueError(f"there is no {version} to build, only {', '.join(sorted({NEWEST, *SUMS}))}")
+    if kubernetes not in MODULES:
+        raise ValueError(f"there is no {version} to build, only {', '.join(sorted(MODULES))}")
     version = f"{kubernetes}+k3s1"
-    made_of = content_hash([str(path) for path in (go.GO, SOURCE, SUMS.get(kubernetes)) if path], PACKAGED)
+    modules = MODULES[kubernetes]
+    made_of = content_hash([str(path) for path in (go.GO, SOURCE, modules, modules.with_suffix(".sum"))], PACKAGED)
     release = Release(CACHE / "releases" / f"{version}-{made_of}", version)
     if release.checksums.exists():
         return release
@@ -91,20 +92,9 @@ def build(version: str = NEWEST) -> Release:
     return release
 
 
-def write_modules(work: Path, kubernetes: str) -> Path:
-    """Writes go.mod and go.sum for a release of Kubernetes, whose parts have its version with v0; returns go.mod."""
-    module = (SOURCE / "go.mod").read_text()
-    for major in ("v1", "v0"):
-        module = module.replace(NEWEST.replace("v1", major, 1), kubernetes.replace("v1", major, 1))
-    sums = (SOURCE / "go.sum").read_text() + (SUMS[kubernetes].read_text() if kubernetes in SUMS else "")
-    (work / "go.mod").write_text(module)
-    (work / "go.sum").write_text(sums)
-    return work / "go.mod"
-
-
 def compile_all(work: Path, version: str) -> None:
     major, minor = re.findall(r"\d+", version)[:2]
-    modules = f"-modfile={write_modules(work, version.partition('+')[0])}"
+    modules = f"-modfile={MODULES[version.partition('+')[0]]}"
     known = "k8s.io/component-base/version"
     values = {
         f"{known}.gitVersion": version,
@@ -152,7 +142,7 @@ def pack(release: Release) -> None:
     images = {PAUSE: "pause"} | {f"docker.io/rancher/{name}": program for name, program in packaged_images().items()}
     airgap(work, release.images, images)
     airgap(work, release.probe, {PROBE: "probe"})
-    for file in ("airgap", "pause", "probe", *PACKAGED, "go.mod", "go.sum"):
+    for file in ("airgap", "pause", "probe", *PACKAGED):
         (work / file).unlink()
     files = (release.binary, release.images)
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]

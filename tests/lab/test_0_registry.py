@@ -24,7 +24,7 @@ from lab.hosts import host_image
 from lab.podman import podman, settle
 
 UPSTREAM = {
-    "redis": "library/redis:8.0",
+    "redis": "library/redis:8.2",
     "mongo": "library/mongo:8.0",
     "haproxy": "library/haproxy:3.2",
     "grafana": "grafana/grafana:12.4.11",

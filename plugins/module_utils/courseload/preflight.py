@@ -16,7 +16,6 @@ Facts = Mapping[str, Any]
 
 OLDEST = {"Debian": 12, "Ubuntu": 24}  # that have Podman 4.3 or later
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids")  # of control groups, which k3s needs
-CGROUP1_UNTIL = (1, 35)  # the first Kubernetes that refuses control groups of version 1
 SWITCHES = {"ufw": "ufw disable", "firewalld": "systemctl disable --now firewalld"}
 
 
@@ -77,7 +76,6 @@ class Node:
     """What a node must be: `networks` are the cluster's, `ports` what k3s will listen on."""
 
     name: str
-    k3s_version: str
     memory_mb: int
     disk_mb: int
     networks: list[str]
@@ -89,7 +87,7 @@ def node_refusals(found: Facts, facts: Facts, described: Mapping[str, Any]) -> l
     node = Node(**described)
     refusals = [
         *_memory(found, node.memory_mb, "host_node_memory_mb"),
-        *(f"{node.name} {reason}" for reason in _kernel(found, facts, node.k3s_version)),
+        *(f"{node.name} {reason}" for reason in _kernel(found, facts)),
     ]
     if found["k3s"]:
         return refusals
@@ -116,20 +114,13 @@ def _systemd(facts: Facts) -> str:
     return f"is run by {facts['service_mgr']}, and systemd has to keep what is here running: use a host with systemd."
 
 
-def _kernel(found: Facts, facts: Facts, k3s_version: str) -> list[str]:
+def _kernel(found: Facts, facts: Facts) -> list[str]:
     refusals = [_systemd(facts)] if facts["service_mgr"] != "systemd" else []
     if missing := [name for name in CONTROLLERS if name not in found["controllers"]]:
         refusals.append(
             f"lacks the control groups of its kernel for {', '.join(missing)}, without which k3s cannot run pods: "
             "switch them on and reboot (on a Raspberry Pi, add cgroup_memory=1 cgroup_enable=memory to the line in "
             "/boot/firmware/cmdline.txt)."
-        )
-    release = re.match(r"v?(\d+)\.(\d+)", k3s_version)
-    if found["cgroup"] == 1 and release and tuple(map(int, release.groups())) >= CGROUP1_UNTIL:
-        refusals.append(
-            "has control groups of version 1, which Kubernetes refuses from 1.35 on: boot it with "
-            "systemd.unified_cgroup_hierarchy=1 (in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub), "
-            f"or choose a k3s_version of 1.34 instead of {k3s_version}."
         )
     if "nf_tables" in found["modules_missing"]:
         refusals.append(

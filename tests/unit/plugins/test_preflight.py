@@ -36,7 +36,6 @@ FOUND: dict[str, Any] = {
 }
 NODE: dict[str, Any] = {
     "name": "one",
-    "k3s_version": "v1.34.4+k3s1",
     "memory_mb": 1500,
     "disk_mb": "6000",  # as -e gives it
     "networks": ["10.42.0.0/16", "10.43.0.0/16"],
@@ -139,12 +138,6 @@ class TestNode:
         assert "one has a kernel without nf_tables" in said(self.refusals(modules_missing=["nf_tables", "overlay"]))
         assert self.refusals(modules_missing=["overlay"]) == [], "that is a warning"
         assert "one is run by init, and systemd has to" in said(self.refusals({"service_mgr": "init"}))
-
-    def test_control_groups_of_version_1_are_good_until_kubernetes_refuses_them(self) -> None:
-        assert self.refusals(cgroup=1) == []
-        words = said(self.refusals(node={"k3s_version": "v1.35.0+k3s1"}, cgroup=1))
-        assert "one has control groups of version 1" in words
-        assert "instead of v1.35.0+k3s1" in words
 
     def test_what_is_free_before_k3s_is_there_need_not_be_after_it(self) -> None:
         wrong: dict[str, Any] = {
