@@ -24,7 +24,7 @@ from lab.hosts import host_image
 from lab.podman import podman, settle
 
 UPSTREAM = {
-    "redis": "library/redis:8.2",
+    "redis": "library/redis:8.2.9",
     "mongo": "library/mongo:8.0",
     "haproxy": "library/haproxy:3.2",
     "grafana": "grafana/grafana:12.4.11",
@@ -189,7 +189,7 @@ def test_images_are_pulled_by_digest_through_the_mirror_and_get_our_name(
 
 
 def test_a_digest_that_the_registry_does_not_have_stops_the_run(tmp_path: Path, settings: dict[str, Any]) -> None:
-    wrong = settings["published_pins"] | {"docker.io/library/redis:8.0": "sha256:" + "0" * 64}
+    wrong = settings["published_pins"] | {f"docker.io/{UPSTREAM['redis']}": "sha256:" + "0" * 64}
     run = pull(tmp_path, settings | {"published_pins": wrong})
     assert not run.ok
     assert "docker.io/library/redis@sha256:000" in run.reasons[-1]
@@ -219,7 +219,7 @@ def test_what_has_no_pin_is_pinned_on_first_use_and_pulled_by_that(
 def test_another_digest_than_the_pinned_one_stops_the_run_and_is_named(
     tmp_path: Path, registry: Registry, unpinned: dict[str, Any]
 ) -> None:
-    redis, before = "docker.io/library/redis:8.0", "sha256:" + "0" * 64
+    redis, before = f"docker.io/{UPSTREAM['redis']}", "sha256:" + "0" * 64
     pins = registry.pins | {redis: before}
     (tmp_path / "pins.yml").write_text(yaml.safe_dump(pins))
     run = pull(tmp_path, unpinned, registry.certificate)
