@@ -28,7 +28,10 @@ PLAYBOOK = """\
 """
 FILES = "{name: artifact}"
 IMAGES = "{name: image, tasks_from: source}"
-TAGS = {"redis": "docker.io/library/redis:8.0", "haproxy": "docker.io/library/haproxy:3.2"}
+VARIABLES = REPOSITORY / "group_vars/all"
+UPSTREAM = yaml.safe_load((VARIABLES / "images.yml").read_text())["registry_images"]
+TAGS = {key: f"{UPSTREAM[key]['name']}:{UPSTREAM[key]['tag']}" for key in ("redis", "haproxy")}
+PUBLISHED = yaml.safe_load((VARIABLES / "pins.yml").read_text())["published_pins"]
 
 
 def digest(content: bytes) -> str:
@@ -91,6 +94,7 @@ def use(tmp_path: Path, tls: Path, pins: Path, publisher: Publisher) -> Any:
         "artifact_cache": str(tmp_path / "files"),
         "config_dir": str(tmp_path / "etc"),
         "registry_mirror": publisher.url,
+        "published_pins": {name: pin for name, pin in PUBLISHED.items() if name not in TAGS.values()},
     }
 
     def run(role: str, *options: str, **variables: Any) -> Play:
