@@ -263,6 +263,7 @@ def lab(result: Result) -> None:
 
 def outages(result: Result) -> None:
     build_for_lab()
+    release.build(release.EARLIER)
     pytest("lab", result, "-m", LONG)
 
 
@@ -270,7 +271,6 @@ def build_for_lab() -> None:
     """What is built once takes minutes, and pytest would keep its progress to itself."""
     judges.build()
     release.current()
-    release.build(release.EARLIER)
 
 
 RUN: dict[str, Callable[[Result], None]] = {

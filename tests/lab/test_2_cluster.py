@@ -386,6 +386,7 @@ def test_pods_outlive_a_restart_of_their_nodes_service(
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], before["restartCount"])
 
 
+@pytest.mark.long
 def test_another_binary_and_a_restart_change_a_nodes_version_and_no_pod(
     cluster: list[Host], probes: dict[str, str], kubectl: Kubectl, built: Release, earlier: Release
 ) -> None:

@@ -88,9 +88,18 @@ def kubectl(fleet: dict[str, Host]) -> Kubectl:
 
 
 @pytest.fixture(scope="module")
-def site(fleet: dict[str, Host], earlier: Release) -> Play:
-    """The whole system, on bare hosts, with the earlier of the two releases."""
-    done = playbook("site.yml", release=earlier)
+def installed(request: pytest.FixtureRequest) -> Release:
+    """The release that the hosts get: where an upgrade is tested, the one before, which takes minutes to build."""
+    of_this_file = [item for item in request.session.items if item.path == request.path]
+    upgraded = any(item.get_closest_marker("long") for item in of_this_file)
+    release: Release = request.getfixturevalue("earlier" if upgraded else "built")
+    return release
+
+
+@pytest.fixture(scope="module")
+def site(fleet: dict[str, Host], installed: Release) -> Play:
+    """The whole system, on bare hosts."""
+    done = playbook("site.yml", release=installed)
     assert done.ok, done.output[-8000:]
     return done
 
@@ -103,8 +112,8 @@ def stopped(done: Play, *words: str, but_for: Sequence[str] = ()) -> None:
     assert set(done.changes) <= set(but_for)
 
 
-def test_a_check_on_bare_hosts_passes(fleet: dict[str, Host], earlier: Release) -> None:
-    done = playbook("site.yml", "--check", release=earlier)
+def test_a_check_on_bare_hosts_passes(fleet: dict[str, Host], installed: Release) -> None:
+    done = playbook("site.yml", "--check", release=installed)
     assert done.ok, done.output[-4000:]
     assert {name: run(host, LEAVINGS).strip() for name, host in fleet.items()} == dict.fromkeys(fleet, "")
 
@@ -118,45 +127,47 @@ def temporarily(host: Host, change: str, undo: str) -> Iterator[None]:
         run(host, undo)
 
 
-def test_two_hosts_of_one_name_are_refused(fleet: dict[str, Host], earlier: Release) -> None:
+def test_two_hosts_of_one_name_are_refused(fleet: dict[str, Host], installed: Release) -> None:
     # With its address, or sudo asks the network for it, and may wait longer than Ansible does.
     renamed = "cp /etc/hosts /root/hosts && echo 127.0.1.1 agent1 >> /etc/hosts && hostname agent1"
     with temporarily(fleet["agent2"], renamed, "hostname agent2 && cat /root/hosts > /etc/hosts && rm /root/hosts"):
-        stopped(playbook("playbooks/hosts.yml", release=earlier), "agent1", "agent2", "name")
+        stopped(playbook("playbooks/hosts.yml", release=installed), "agent1", "agent2", "name")
 
 
-def test_a_clock_that_is_off_by_minutes_is_refused(fleet: dict[str, Host], earlier: Release) -> None:
+def test_a_clock_that_is_off_by_minutes_is_refused(fleet: dict[str, Host], installed: Release) -> None:
     # The hosts have the machine's clock; what tells it there is another one for a while.
     wrapper = '#!/bin/sh\nexec faketime -f +5m /usr/bin/date "$@"\n'
     run(fleet["agent2"], f"printf %s {shlex.quote(wrapper)} > /usr/local/bin/date; chmod 755 /usr/local/bin/date")
     try:
-        done = playbook("playbooks/hosts.yml", release=earlier)
+        done = playbook("playbooks/hosts.yml", release=installed)
     finally:
         run(fleet["agent2"], "rm /usr/local/bin/date")
     stopped(done, "agent2", "clock")
 
 
-def test_a_host_that_is_off_is_named(fleet: dict[str, Host], earlier: Release) -> None:
+def test_a_host_that_is_off_is_named(fleet: dict[str, Host], installed: Release) -> None:
     hosts.power_off(fleet["load2"])
     try:
-        stopped(playbook("playbooks/hosts.yml", release=earlier), "load2", fleet["load2"].address)
+        stopped(playbook("playbooks/hosts.yml", release=installed), "load2", fleet["load2"].address)
     finally:
         hosts.power_on(fleet["load2"])
 
 
-def test_a_download_with_another_checksum_is_refused(fleet: dict[str, Host], earlier: Release, tmp_path: Path) -> None:
-    for file in (earlier.binary, earlier.images):
+def test_a_download_with_another_checksum_is_refused(
+    fleet: dict[str, Host], installed: Release, tmp_path: Path
+) -> None:
+    for file in (installed.binary, installed.images):
         (tmp_path / file.name).symlink_to(file)
-    sums = earlier.checksums.read_text()
-    (tmp_path / earlier.checksums.name).write_text(sums.replace(sums[:8], "0" * 8))
+    sums = installed.checksums.read_text()
+    (tmp_path / installed.checksums.name).write_text(sums.replace(sums[:8], "0" * 8))
     done = playbook("playbooks/cluster.yml", release=Release(tmp_path, "v1.35.99+k3s1"))
     stopped(done, "k3s", "0" * 8, but_for=["Fetch the publishers' checksums", "Download"])
 
 
 def test_a_mesh_whose_charts_are_out_of_reach_stops_before_anything_changes(
-    fleet: dict[str, Host], earlier: Release, tmp_path: Path
+    fleet: dict[str, Host], installed: Release, tmp_path: Path
 ) -> None:
-    done = playbook("playbooks/hosts.yml", release=earlier, mesh="linkerd", linkerd_dir=str(tmp_path))
+    done = playbook("playbooks/hosts.yml", release=installed, mesh="linkerd", linkerd_dir=str(tmp_path))
     stopped(done, "linkerd-crds-2026.6.3.tgz", "linkerd_dir", "mesh=none", but_for=["Download"])
 
 
@@ -164,14 +175,14 @@ def test_bare_hosts_become_a_system_that_serves(site: Play, fleet: dict[str, Hos
     assert kubectl.ready_nodes() == {name for name, host in fleet.items() if {"servers", "agents"} & set(host.groups)}
 
 
-def test_a_second_run_changes_nothing(site: Play, earlier: Release) -> None:
-    again = playbook("site.yml", release=earlier)
+def test_a_second_run_changes_nothing(site: Play, installed: Release) -> None:
+    again = playbook("site.yml", release=installed)
     assert again.ok, again.output[-4000:]
     assert again.changes == []
 
 
-def test_a_check_of_what_is_there_changes_nothing(site: Play, earlier: Release) -> None:
-    done = playbook("site.yml", "--check", release=earlier)
+def test_a_check_of_what_is_there_changes_nothing(site: Play, installed: Release) -> None:
+    done = playbook("site.yml", "--check", release=installed)
     assert done.ok, done.output[-4000:]
     assert done.changes == []
 
@@ -228,9 +239,9 @@ def test_a_pod_that_nobody_knows_reaches_no_workload(
     assert reached <= {"ingress"}, "the ingress alone is open to everyone"
 
 
-def test_a_load_test_scales_the_routes_out_and_they_come_back(site: Play, earlier: Release, kubectl: Kubectl) -> None:
+def test_a_load_test_scales_the_routes_out_and_they_come_back(site: Play, installed: Release, kubectl: Kubectl) -> None:
     most: dict[str, int] = dict.fromkeys(ROUTES, 0)
-    with load_test(earlier, users=LOAD_USERS, rate=LOAD_RATE, duration="100s", slo_p99_ms=10_000) as test:
+    with load_test(installed, users=LOAD_USERS, rate=LOAD_RATE, duration="100s", slo_p99_ms=10_000) as test:
         while test.process.poll() is None:
             for route in ROUTES:
                 most[route] = max(most[route], replicas(kubectl, route))
@@ -314,14 +325,14 @@ def test_a_node_that_routes_the_ops_hosts_pods_to_it_reaches_none_of_them(site: 
         assert run(node, ask) == "000"
 
 
-def test_a_wrong_token_stops_with_its_reason(site: Play, fleet: dict[str, Host], earlier: Release) -> None:
+def test_a_wrong_token_stops_with_its_reason(site: Play, fleet: dict[str, Host], installed: Release) -> None:
     drop_in = "/etc/rancher/k3s/config.yaml.d/99-wrong.yaml"
     run(
         fleet["agent2"],
         f"mkdir -p $(dirname {drop_in}) && echo 'token: nonsense' > {drop_in} && systemctl stop k3s-agent",
     )
     try:
-        done = playbook("playbooks/cluster.yml", release=earlier)
+        done = playbook("playbooks/cluster.yml", release=installed)
         assert not done.ok
         assert "token" in " ".join(done.reasons)
     finally:
@@ -329,17 +340,17 @@ def test_a_wrong_token_stops_with_its_reason(site: Play, fleet: dict[str, Host],
 
 
 def test_a_host_added_to_the_inventory_joins(
-    site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
+    site: Play, fleet: dict[str, Host], installed: Release, kubectl: Kubectl
 ) -> None:
     added = [host for host in hosts.read(LARGER) if host.name not in fleet]
     hosts.up(hosts.read(LARGER))
-    done = playbook("site.yml", release=earlier, inventory=LARGER)
+    done = playbook("site.yml", release=installed, inventory=LARGER)
     assert done.ok, done.output[-8000:]
     eventually("it is Ready", lambda: {host.name for host in added} <= kubectl.ready_nodes(), 60)
 
 
 def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
-    site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
+    site: Play, fleet: dict[str, Host], installed: Release, kubectl: Kubectl
 ) -> None:
     # The node that came last keeps no database; now it gets its share of everything else.
     victim = next(host for host in hosts.read(LARGER) if host.name == "agent3")
@@ -348,7 +359,7 @@ def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
     for namespace, name in ((NAMESPACE, "ledger"), (NAMESPACE, "relay"), (NAMESPACE, "direct"), ("ingress", "ingress")):
         kubectl("rollout", "status", f"--namespace={namespace}", f"deployment/{name}", "--timeout=120s", seconds=150)
     with load_test(
-        earlier, inventory=LARGER, users=40, duration="120s", slo_failure_ratio=1, slo_p99_ms=60_000
+        installed, inventory=LARGER, users=40, duration="120s", slo_failure_ratio=1, slo_p99_ms=60_000
     ) as test:
         hosts.power_off(victim)
         off = time.time()
@@ -363,12 +374,12 @@ def test_the_routes_are_back_within_a_minute_after_a_node_was_powered_off(
 
 
 def test_a_node_is_removed_under_load_and_nothing_is_lost(
-    site: Play, fleet: dict[str, Host], earlier: Release, kubectl: Kubectl
+    site: Play, fleet: dict[str, Host], installed: Release, kubectl: Kubectl
 ) -> None:
     with load_test(
-        earlier, inventory=LARGER, users=40, duration="120s", slo_failure_ratio=1, slo_p99_ms=60_000
+        installed, inventory=LARGER, users=40, duration="120s", slo_failure_ratio=1, slo_p99_ms=60_000
     ) as test:
-        done = playbook("playbooks/remove_node.yml", release=earlier, inventory=LARGER, node="agent3")
+        done = playbook("playbooks/remove_node.yml", release=installed, inventory=LARGER, node="agent3")
         assert done.ok, done.output[-8000:]
         test.assert_under_way()
         summary, data = test.summary(), test.data()
