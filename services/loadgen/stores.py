@@ -68,25 +68,23 @@ class MongoNotes:
 
     def ids(self) -> Iterator[bytes]:
         """All documents, with nothing but their `_id`."""
-        return self._find({}, {"_id": 1})
+        return _documents(_ahead(self._find({}, {"_id": 1})))
 
     def read(self) -> Iterator[bytes]:
         """All documents, whole."""
-        return self._find({})
+        return _documents(_ahead(self._find({})))
 
     def fetch(self, ids: Sequence[bytes]) -> Iterator[bytes]:
         """The documents with these ids, whole."""
-        return self._find(_among(ids))
+        return _documents(self._find(_among(ids)))
 
     def present(self, ids: Sequence[bytes]) -> set[bytes]:
         """Which of the ids are stored."""
-        return set(map(id_in, self._find(_among(ids), {"_id": 1})))
+        return set(map(id_in, _documents(self._find(_among(ids), {"_id": 1}))))
 
     def _find(self, wanted: Mapping[str, object], fields: Mapping[str, object] | None = None) -> Iterator[bytes]:
-        # Bytes are what comes, whatever the signature says.
-        batches = cast("Iterator[bytes]", self._notes.find_raw_batches(wanted, fields, batch_size=MOST))
-        for batch in _ahead(batches):
-            yield from _documents(batch)
+        """The documents in batches: bytes are what comes, whatever the signature says."""
+        return cast("Iterator[bytes]", self._notes.find_raw_batches(wanted, fields, batch_size=MOST))
 
 
 class RedisNotes:
@@ -188,13 +186,14 @@ def _ahead(batches: Iterator[bytes]) -> Iterator[bytes]:
             yield batch
 
 
-def _documents(batch: bytes) -> Iterator[bytes]:
-    """The documents that lie one after the other, each beginning with its length."""
-    at = 0
-    while at < len(batch):
-        length = int.from_bytes(batch[at : at + 4], "little")
-        yield batch[at : at + length]
-        at += length
+def _documents(batches: Iterator[bytes]) -> Iterator[bytes]:
+    """The documents of batches, in which they lie one after the other, each beginning with its length."""
+    for batch in batches:
+        at = 0
+        while at < len(batch):
+            length = int.from_bytes(batch[at : at + 4], "little")
+            yield batch[at : at + length]
+            at += length
 
 
 def _numbers(counts: Mapping[bytes, bytes]) -> dict[str, int]:
