@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,23 @@ def link_variables(directory: Path) -> None:
     for name in ("group_vars", "host_vars"):
         if not (directory / name).exists():
             (directory / name).symlink_to(REPOSITORY / "playbooks" / name)
+
+
+HEAD = f"""\
+- hosts: localhost
+  gather_facts: false
+  vars: {{repository_root: {REPOSITORY}}}
+  roles: [settings]
+  tasks:
+"""
+
+
+def write_playbook(directory: Path, tasks: str) -> Path:
+    """Writes a playbook that has these tasks, a list in YAML, run here with the settings of the repository."""
+    playbook = directory / "playbook.yml"
+    playbook.write_text(HEAD + textwrap.indent(tasks, "    "))
+    link_variables(directory)
+    return playbook
 
 
 def _program(directory: Path, within: Sequence[str]) -> str:

@@ -11,17 +11,12 @@ import yaml
 
 from helpers.http_server import Exchange, serving
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, link_variables, play
+from helpers.playbook import Play, play, write_playbook
 
 CONTENT = b"what was published\n"
-PLAYBOOK = """\
-- hosts: localhost
-  gather_facts: false
-  vars: {{repository_root: {repository}}}
-  roles: [settings]
-  tasks:
-    - name: Provide
-      ansible.builtin.include_role: {role}
+TASKS = """\
+- name: Provide
+  ansible.builtin.include_role: {role}
 """
 FETCH = "{name: artifact}"
 VERIFY = "{name: artifact, tasks_from: bundle}"
@@ -34,9 +29,7 @@ def sha256(content: bytes) -> str:
 
 
 def run(tmp_path: Path, *options: str, role: str = FETCH, **variables: Any) -> Play:
-    playbook = tmp_path / "playbook.yml"
-    playbook.write_text(PLAYBOOK.format(repository=REPOSITORY, role=role))
-    link_variables(tmp_path)
+    playbook = write_playbook(tmp_path, TASKS.format(role=role))
     directory = {} if "bundle_dir" in variables else {"artifact_directory": str(tmp_path / "files")}
     settings = {"artifact_names": ["thing"], "pins_file": str(tmp_path / "pins.yml")} | directory | variables
     return play(playbook, *options, inventory=str(REPOSITORY / "inventory/local.yml"), **settings)

@@ -19,7 +19,7 @@ import yaml
 from helpers import machine
 from helpers.http_server import certificate
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, link_variables, play
+from helpers.playbook import Play, play, write_playbook
 from lab.hosts import host_image
 from lab.podman import podman, settle
 
@@ -39,22 +39,17 @@ IMAGES = {
     "linkerd-controller": "linkerd-controller",
     "linkerd-proxy": "linkerd-proxy",
 }
-PLAYBOOK = """\
-- hosts: localhost
-  gather_facts: false
-  vars: {{repository_root: {repository}}}
-  roles: [settings]
-  tasks:
-    - name: Learn what this host stands on
-      ansible.builtin.setup: {{gather_subset: [service_mgr]}}
-    - name: Settle Podman
-      ansible.builtin.include_role: {{name: host, tasks_from: podman}}
-    - name: Choose
-      ansible.builtin.include_role: {{name: image, tasks_from: source}}
-    - name: Pull
-      ansible.builtin.include_role: {{name: image}}
-    - name: Export
-      ansible.builtin.include_role: {{name: image, tasks_from: archive}}
+TASKS = """\
+- name: Learn what this host stands on
+  ansible.builtin.setup: {gather_subset: [service_mgr]}
+- name: Settle Podman
+  ansible.builtin.include_role: {name: host, tasks_from: podman}
+- name: Choose
+  ansible.builtin.include_role: {name: image, tasks_from: source}
+- name: Pull
+  ansible.builtin.include_role: {name: image}
+- name: Export
+  ansible.builtin.include_role: {name: image, tasks_from: archive}
 """
 
 pytestmark = pytest.mark.skipif(machine.obstacle() is not None, reason=f"this machine {machine.obstacle()}")
@@ -166,9 +161,7 @@ def references(registry: Registry) -> list[str]:
 
 
 def pull(tmp_path: Path, settings: dict[str, Any], trusted: Path | None = None) -> Play:
-    playbook = tmp_path / "playbook.yml"
-    playbook.write_text(PLAYBOOK.format(repository=REPOSITORY))
-    link_variables(tmp_path)
+    playbook = write_playbook(tmp_path, TASKS)
     within = ["env", f"CONTAINERS_REGISTRIES_CONF={settings['host_registries_conf']}"]
     within += [f"SSL_CERT_FILE={trusted}"] if trusted else []
     return play(playbook, inventory=str(REPOSITORY / "inventory/local.yml"), within=within, **settings)

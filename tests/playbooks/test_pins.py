@@ -12,19 +12,14 @@ import yaml
 
 from helpers.http_server import Exchange, certificate, serving
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, link_variables, play
+from helpers.playbook import Play, play, write_playbook
 
-PLAYBOOK = """\
-- hosts: localhost
-  gather_facts: false
-  vars: {{repository_root: {repository}}}
-  roles: [settings]
-  tasks:
-    - name: Use
-      ansible.builtin.include_role: {role}
-    - name: Tell
-      ansible.builtin.debug:
-        msg: "pinned {{{{ registry_pins | to_json }}}}, from {{{{ image_source_chosen | default('') }}}}"
+TASKS = """\
+- name: Use
+  ansible.builtin.include_role: {role}
+- name: Tell
+  ansible.builtin.debug:
+    msg: "pinned {{{{ registry_pins | to_json }}}}, from {{{{ image_source_chosen | default('') }}}}"
 """
 FILES = "{name: artifact}"
 IMAGES = "{name: image, tasks_from: source}"
@@ -84,8 +79,6 @@ def pins(tmp_path: Path) -> Path:
 @pytest.fixture
 def use(tmp_path: Path, tls: Path, pins: Path, publisher: Publisher) -> Any:
     """Runs a playbook that uses what the publisher has."""
-    playbook = tmp_path / "playbook.yml"
-    link_variables(tmp_path)
     thing = {"version": "1", "url": f"{publisher.url}/thing", "file": "thing-1"}
     settings = {
         "artifact_names": ["thing"],
@@ -98,8 +91,7 @@ def use(tmp_path: Path, tls: Path, pins: Path, publisher: Publisher) -> Any:
     }
 
     def run(role: str, *options: str, **variables: Any) -> Play:
-        playbook.write_text(PLAYBOOK.format(repository=REPOSITORY, role=role))
-        path = role if role.endswith(".yml") else playbook
+        path = role if role.endswith(".yml") else write_playbook(tmp_path, TASKS.format(role=role))
         inventory, within = str(pins.with_name("hosts.yml")), ["env", f"SSL_CERT_FILE={tls}"]
         return play(path, *options, inventory=inventory, within=within, **settings | variables)
 
