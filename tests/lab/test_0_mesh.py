@@ -336,4 +336,4 @@ def test_without_charts_the_run_stops_before_it_changes_anything(tmp_path: Path)
         artifact_cache=str(tmp_path / "cache"),
     )
     assert not run.ok
-    assert "linkerd-crds-2026.6.3.tgz" in " ".join(run.reasons)
+    assert "linkerd-crds-2026.10.1.tgz" in " ".join(run.reasons)

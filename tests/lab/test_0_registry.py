@@ -28,8 +28,8 @@ UPSTREAM = {
     "mongo": "library/mongo:8.0",
     "haproxy": "library/haproxy:3.2",
     "grafana": "grafana/grafana:12.4.11",
-    "linkerd-controller": "linkerd/controller:edge-26.6.3",
-    "linkerd-proxy": "linkerd/proxy:edge-26.6.3",
+    "linkerd-controller": "linkerd/controller:edge-26.10.1",
+    "linkerd-proxy": "linkerd/proxy:edge-26.10.1",
 }
 IMAGES = {
     "redis": "redis",

@@ -168,7 +168,7 @@ def test_a_mesh_whose_charts_are_out_of_reach_stops_before_anything_changes(
     fleet: dict[str, Host], installed: Release, tmp_path: Path
 ) -> None:
     done = playbook("playbooks/hosts.yml", release=installed, mesh="linkerd", linkerd_dir=str(tmp_path))
-    stopped(done, "linkerd-crds-2026.6.3.tgz", "linkerd_dir", "mesh=none", but_for=["Download"])
+    stopped(done, "linkerd-crds-2026.10.1.tgz", "linkerd_dir", "mesh=none", but_for=["Download"])
 
 
 def test_bare_hosts_become_a_system_that_serves(site: Play, fleet: dict[str, Host], kubectl: Kubectl) -> None:

@@ -91,7 +91,7 @@ _OF_A_CLUSTER: Mapping[str, tuple[Check, str]] = {
         "a folder on this machine that playbooks/bundle.yml has made (with its bundle.yml), or empty",
     ),
     "mesh": (_among("linkerd", "none"), "linkerd or none"),
-    "linkerd_version": (_is(r"[A-Za-z0-9][A-Za-z0-9._-]*"), "the tag of a release, like edge-26.6.3"),
+    "linkerd_version": (_is(r"[A-Za-z0-9][A-Za-z0-9._-]*"), "the tag of a release, like edge-26.10.1"),
     "linkerd_dir": (
         _or_empty(lambda value: Path(value).expanduser().is_dir()),
         "a folder on this machine, or empty",

@@ -30,7 +30,7 @@ OF_A_CLUSTER: dict[str, Any] = OF_A_MACHINE | {
     "cluster_service_network": "10.43.0.0/16",
     "bundle_dir": "",
     "mesh": "none",
-    "linkerd_version": "edge-26.6.3",
+    "linkerd_version": "edge-26.10.1",
     "linkerd_dir": "",
     "registry_mirror": "http://user:secret@10.0.0.5:5000/path",
     "http_proxy": "",
