@@ -48,7 +48,7 @@ LIST_SIZE = 64 << 20  # no publisher's list is larger
 PATIENCE_LIST = 30
 PATIENCE_FILE = 60
 NO_ANSWER = (OSError, ValueError, HTTPException, urls.ConnectionError)
-BROUGHT = "check the network and http_proxy, or bring {} in a bundle (playbooks/bundle.yml)."
+BROUGHT = "check the network and http_proxy, or bring {} in a bundle from a machine that can (playbooks/bundle.yml)."
 
 
 class ActionModule(ActionBase):

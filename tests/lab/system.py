@@ -122,8 +122,11 @@ class Workload:
 
 def described() -> dict[str, Workload]:
     """The workloads of group_vars by name. What is templated there is known here."""
-    data = yaml.safe_load((REPOSITORY / "group_vars/all/workloads.yml").read_text())
-    entries = data["workloads"] | {"mongodb": data["mongodb_common"] | data["mongodb_variants"]["packages"]}
+    data, mongodb = (
+        yaml.safe_load((REPOSITORY / f"group_vars/all/{name}.yml").read_text()) for name in ("workloads", "mongodb")
+    )
+    variant = mongodb["mongodb_variants"]["packages"]["workload"]
+    entries = data["workloads"] | {"mongodb": mongodb["mongodb_common"] | variant}
     return {
         name: Workload(
             name=name,

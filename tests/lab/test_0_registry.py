@@ -228,6 +228,47 @@ def test_without_tls_nothing_is_pinned(tmp_path: Path, settings: dict[str, Any])
     assert not (tmp_path / "pins.yml").exists()
 
 
+CHOOSE = """\
+- name: Choose
+  ansible.builtin.include_role: {name: image, tasks_from: source}
+- name: Tell
+  ansible.builtin.debug: {msg: "{{ image_source_chosen }}: {{ image_source_reason }}"}
+"""
+NO_ANSWER = "packages: no container registry answered"
+NO_DIGEST = "packages: a registry answers, but there are digests that it does not give"
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("it has ended", NO_ANSWER),
+        ("nobody trusts it", NO_ANSWER),
+        ("no TLS and no pins", NO_DIGEST),
+        ("no TLS and pins", "registry: a registry answers"),
+    ],
+)
+def test_by_itself_a_registry_is_taken_only_where_it_answers_for_all(
+    tmp_path: Path, registry: Registry, settings: dict[str, Any], case: str, told: str
+) -> None:
+    choosing = settings | ({} if case.endswith("and pins") else {"published_pins": {}})
+    if case == "it has ended":
+        choosing["registry_mirror"] = f"http://{ended(tmp_path)}"
+    elif case == "nobody trusts it":
+        choosing["registry_mirror"] = f"https://{registry.secure}"
+    run = play(write_playbook(tmp_path, CHOOSE), inventory=str(REPOSITORY / "inventory/local.yml"), **choosing)
+    assert run.ok, run.output
+    assert told in " ".join(run.output.split())
+    assert not (tmp_path / "pins.yml").exists()
+
+
+def ended(directory: Path) -> str:
+    """The address of a registry that has answered, and is stopped."""
+    containers: list[str] = []
+    address = serve(directory, "ended", {}, containers)
+    podman("stop", "--time=1", *containers)
+    return address
+
+
 def test_the_lock_pins_what_the_registry_has(tmp_path: Path, registry: Registry) -> None:
     variables: dict[str, Any] = {
         "registry_mirror": f"https://{registry.secure}",

@@ -1,4 +1,4 @@
-"""The actions `finish_bundle` and `verify_bundle`: a folder becomes a bundle, and a stranger's file is left alone."""
+"""A bundle has what its inventory needs; a folder becomes a bundle, and a stranger's file is left alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.playbook import Play, play
+from helpers.machine import REPOSITORY
+from helpers.playbook import Play, play, write_playbook
 
 PINS = {"docker.io/library/redis:8.0": "sha256:" + "1" * 64}
 ARTIFACTS = {"thing": {"version": "1", "file": "thing-1", "checksums": ""}}
@@ -56,3 +57,32 @@ def test_a_file_of_somebodys_stops_it_before_anything_is_written(folder: Path) -
     assert "notes.txt" in run.reasons[-1]
     assert "take it out" in run.reasons[-1]
     assert not (folder / "bundle.yml").exists()
+
+
+NEEDED = """\
+- name: Tell
+  ansible.builtin.debug:
+    msg: "images: {{ images_run | sort | join(' ') }}; files: {{ artifacts_bundled | list | sort | join(' ') }}."
+"""
+OF_PODS = {"documentdb", "exporters", "ferretdb", "ingress", "loadgen", "prometheus", "redis", "services"}
+OF_A_MESH = {"linkerd-controller", "linkerd-proxy"}
+OF_K3S = {"k3s-amd64", "k3s-images-amd64"}
+CHARTS = {"gateway-api", "linkerd-control-plane", "linkerd-crds"}
+
+
+@pytest.mark.parametrize(
+    ("inventory", "mesh", "images", "files"),
+    [
+        ("inventory/local.yml", "linkerd", OF_PODS, set()),
+        ("inventory/cluster.example.yml", "none", OF_PODS | {"kubectl"}, OF_K3S),
+        ("inventory/cluster.example.yml", "linkerd", OF_PODS | {"kubectl"} | OF_A_MESH, OF_K3S | CHARTS),
+    ],
+)
+def test_a_bundle_has_what_its_inventory_needs(
+    tmp_path: Path, inventory: str, mesh: str, images: set[str], files: set[str]
+) -> None:
+    playbook = write_playbook(tmp_path, NEEDED)
+    run = play(playbook, inventory=str(REPOSITORY / inventory), mesh=mesh, bundle_architecture="amd64")
+    assert run.ok, run.output
+    told = " ".join(run.output.split())  # where lines end depends on their length
+    assert f"images: {' '.join(sorted(images))}; files: {' '.join(sorted(files))}." in told

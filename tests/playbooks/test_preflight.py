@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from helpers import machine, playbook
-from helpers.playbook import Play, link_variables
+from helpers.machine import REPOSITORY
+from helpers.playbook import Play, link_variables, write_playbook
 
 # Images that no machine has: their tags depend on the uid, so the checks of what a build needs take place everywhere.
 UNBUILT = {"container_uid": 10999}
@@ -75,6 +76,27 @@ def test_all_that_the_host_lacks_stops_it_with_a_sentence_each(taken_port: int) 
 
 def test_stops_without_the_network_that_builds_need() -> None:
     stopped(play("site.yml", **UNBUILT, host_network_probes=["http://127.0.0.1:9/"]), "127.0.0.1:9/ cannot be reached")
+
+
+BROUGHT = """\
+- name: Check
+  ansible.builtin.include_role: {name: host, tasks_from: preflight}
+"""
+
+
+@pytest.mark.parametrize(("images", "words"), [(1, []), (10**5, ["MiB are free", f"{500 * (10**5 + 1)} are needed"])])
+def test_images_that_are_brought_need_space_and_no_network(tmp_path: Path, images: int, words: list[str]) -> None:
+    variables = {
+        "host_ports": [],
+        "host_images": ["localhost/courseload/brought:1"] * images,
+        "host_builds": False,
+        "host_network_probes": ["http://127.0.0.1:9/"],
+    }
+    run = play(write_playbook(tmp_path, BROUGHT), inventory=str(REPOSITORY / "inventory/local.yml"), **variables)
+    if words:
+        stopped(run, *words)
+    else:
+        assert run.ok, run.output
 
 
 def test_stops_without_root() -> None:

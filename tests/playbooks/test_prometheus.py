@@ -5,6 +5,7 @@ What the rules make of figures is judged by promtool, in tests/system.
 
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -51,6 +52,16 @@ def test_it_looks_at_the_databases_and_the_host(rendered: Rendered, targets: dic
     # MongoDB itself has no exporter among Debian's packages here; PostgreSQL, which stands in for it, has.
     stands_in = {"mongodb"} if "metrics" in rendered.workloads["mongodb"] else set()
     assert watched >= {"redis", "host", "prometheus"} | stands_in
+
+
+def test_a_scrape_of_postgresql_has_ended_before_the_next_begins(rendered: Rendered, config: dict[str, Any]) -> None:
+    if "exporter" not in rendered.workloads["mongodb"].get("sidecars", {}):
+        pytest.skip("MongoDB itself has no exporter")
+    source = urlsplit(rendered.workloads["mongodb"]["sidecars"]["exporter"]["env"]["DATA_SOURCE_NAME"])
+    limits = parse_qs(source.query)
+    questions = 4
+    longest_ms = 1000 * int(limits["connect_timeout"][0]) + questions * int(limits["statement_timeout"][0])
+    assert longest_ms < 1000 * int(config["prometheus.yml"]["global"]["scrape_interval"].removesuffix("s"))
 
 
 def test_the_routes_and_nothing_else_are_labelled_as_such(targets: dict[str, dict[str, str]]) -> None:

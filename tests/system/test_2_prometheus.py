@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,43 @@ def test_its_role_in_postgresql_reads_statistics_and_nothing_else() -> None:
     for forbidden in ("CREATE TABLE public.mine ()", "CREATE ROLE mine", "COPY (SELECT 1) TO PROGRAM 'true'"):
         with pytest.raises(subprocess.CalledProcessError):
             psql("statistics", "statistics", forbidden)
+
+
+SLOW = """
+CREATE SCHEMA slow;
+CREATE VIEW slow.pg_stat_database AS
+SELECT figures.* FROM (SELECT pg_sleep(60) OFFSET 0) AS wait, pg_catalog.pg_stat_database AS figures;
+GRANT USAGE ON SCHEMA slow TO statistics;
+GRANT SELECT ON slow.pg_stat_database TO statistics;
+ALTER ROLE statistics SET search_path = slow, pg_catalog
+"""
+SCRAPES = 3  # without an end, each would keep a connection
+
+
+@pytest.fixture
+def slow_statistics() -> Iterator[None]:
+    """PostgreSQL takes a minute to tell its statistics."""
+    if not courseload.has_postgresql():
+        pytest.skip("MongoDB itself runs here, with no PostgreSQL behind it")
+    try:
+        psql("postgres", "statistics", SLOW)
+        yield
+    finally:
+        psql("postgres", "statistics", "ALTER ROLE statistics RESET search_path; DROP SCHEMA IF EXISTS slow CASCADE")
+
+
+@pytest.mark.usefixtures("slow_statistics")
+def test_scrapes_do_not_pile_up_where_postgresql_is_slow() -> None:
+    connections = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'statistics'"
+    ends = time.monotonic() + 5 * (SCRAPES + 1)
+    most = 0
+    while time.monotonic() < ends:
+        most = max(most, int(psql("postgres", "postgres", connections)))
+        time.sleep(0.5)
+    assert [row["value"][1] for row in query("pg_scrape_collector_success{collector='stat_database'}")] == ["0"]
+    # One is kept, and one is opened for each scrape.
+    assert most <= 2
+    assert [row["value"][1] for row in query("pg_up")] == ["1"]
 
 
 def test_it_forgets_before_the_disk_is_full() -> None:

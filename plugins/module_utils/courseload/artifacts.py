@@ -86,15 +86,17 @@ def sha256(path: Path) -> str:
 
 
 def needed(
-    artifacts: Mapping[str, Mapping[str, Any]], architecture: str, mesh: bool, workloads: Container[str]
+    artifacts: Mapping[str, Mapping[str, Any]], architecture: str, cluster: bool, mesh: bool, workloads: Container[str]
 ) -> dict[str, Mapping[str, Any]]:
-    """Those that a cluster needs: on hosts of an architecture, with or without a mesh, beside these workloads."""
+    """Those that an inventory needs: on hosts of an architecture, with or without a cluster and its mesh, beside these
+    workloads.
+    """
     return {
         name: spec
         for name, spec in artifacts.items()
         if spec.get("architecture", architecture) == architecture
         and (mesh or "mesh" not in spec)
-        and ("workload" not in spec or spec["workload"] in workloads)
+        and (spec["workload"] in workloads if "workload" in spec else cluster)
     }
 
 

@@ -1,4 +1,4 @@
-"""A bundle: a directory with all that a cluster needs, `bundle.yml` that says what it was made from, and its list."""
+"""A bundle: a directory with all that an inventory needs, `bundle.yml` on what it was made from, and its list."""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ def pod_host_refusals(
 ) -> list[str]:
     """Why a host cannot run pods or build images.
 
-    `ports` are the role's `host_ports`; our pods have those in `published`, by their names. Space counts for builds.
+    `ports` are the role's `host_ports`; our pods have those in `published`, by their names. Space counts while images
+    are missing.
     """
     refusals = _memory(found, memory_mb, "host_memory_mb")
     held = [(taken["address"], int(taken["port"])) for taken in found["ports_taken"]]
@@ -65,7 +66,7 @@ def pod_host_refusals(
     disk = found["disk"]
     if found["images_missing"] and disk["free_mb"] < int(disk_mb):
         refusals.append(
-            f"{disk['free_mb']} MiB are free on {disk['mount']} and {disk_mb} are needed to build the images: "
+            f"{disk['free_mb']} MiB are free on {disk['mount']} and {disk_mb} are needed for images and data: "
             "free some space, or set host_disk_mb if you know better."
         )
     return refusals

@@ -154,7 +154,7 @@ def test_no_reason_tells_the_password_of_a_proxy(problem: Exception) -> None:
     assert not any(secret in told for secret in ("p@ss", "p%40ss"))
 
 
-def test_a_cluster_needs_what_is_for_its_architecture_its_mesh_and_what_runs_beside_it() -> None:
+def test_an_inventory_needs_what_is_for_its_architecture_its_cluster_and_mesh_and_what_runs_beside_it() -> None:
     described: dict[str, dict[str, str]] = {
         "amd64": {"architecture": "amd64"},
         "arm64": {"architecture": "arm64"},
@@ -162,13 +162,14 @@ def test_a_cluster_needs_what_is_for_its_architecture_its_mesh_and_what_runs_bes
         "plugin": {"workload": "grafana"},
         "other": {},
     }
-    assert list(needed(described, "arm64", mesh=False, workloads=[])) == ["arm64", "other"]
-    assert list(needed(described, "amd64", mesh=True, workloads={"grafana": {}})) == [
+    assert list(needed(described, "arm64", cluster=True, mesh=False, workloads=[])) == ["arm64", "other"]
+    assert list(needed(described, "amd64", cluster=True, mesh=True, workloads={"grafana": {}})) == [
         "amd64",
         "chart",
         "plugin",
         "other",
     ]
+    assert list(needed(described, "amd64", cluster=False, mesh=False, workloads={"grafana": {}})) == ["plugin"]
 
 
 def test_the_pins_of_files_are_the_sums_of_those_that_are_there(tmp_path: Path) -> None:

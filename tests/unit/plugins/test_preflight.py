@@ -123,7 +123,7 @@ class TestHostOfPods:
     def test_space_counts_while_an_image_is_missing(self) -> None:
         full: dict[str, Any] = {"disk": {"mount": "/var", "free_mb": 100}}
         assert self.refusals(**full) == []
-        words = "100 MiB are free on /var and 8000 are needed to build the images: free some space"
+        words = "100 MiB are free on /var and 8000 are needed for images and data: free some space"
         assert words in said(self.refusals(**full, images_missing=["redis"]))
 
 
