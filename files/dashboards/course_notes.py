@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from course import stored
+from course.questions import TEXTS, notes_of_each_minute, notes_of_each_text
 from dashboards.model import (
     Dashboard,
     Kind,
@@ -21,7 +22,6 @@ from loadgen.pool import REGIONS
 
 # Neither database has an index for these questions: each reads every note that there is.
 EVERY_NOTE = "It reads every note, so it costs a database that is large and under load."
-TEXTS = {"region": "region", "facultad": "faculty", "carrera": "career", "curso": "course"}
 MOST = 10
 LATEST = 10
 
@@ -151,7 +151,6 @@ def split() -> Iterator[Panel]:
 
 def of_each_minute(title: str, text: str, field: str, *which: dict[str, Any], width: int) -> Panel:
     """Notes in the time that is shown, by a field of theirs."""
-    minute = {"$dateTrunc": {"date": "$at", "unit": "minute"}}
     return Panel(
         title=title,
         kind=Kind.COLUMNS,
@@ -159,15 +158,7 @@ def of_each_minute(title: str, text: str, field: str, *which: dict[str, Any], wi
         text=f"As MongoDB has them; the totals are of the time that is shown. {text}{EVERY_NOTE}",
         width=width,
         height=10,
-        queries=[
-            pipeline(
-                SHOWN_TIME,
-                *which,
-                {"$group": {"_id": {"minute": minute, field: f"${field}"}, "notes": {"$sum": 1}}},
-                {"$sort": {"_id.minute": 1, f"_id.{field}": 1}},
-                {"$project": {"_id": 0, "minute": "$_id.minute", field: f"$_id.{field}", "notes": 1}},
-            )
-        ],
+        queries=[pipeline(SHOWN_TIME, *which, *notes_of_each_minute(field))],
         steps=[("partitionByValues", {"fields": [field], "keepFields": False, "naming": {"asLabels": True}})],
         shows=["minute", "notes"],
     )
@@ -181,7 +172,6 @@ def most_and_least() -> Panel:
     for end, pick in zip(ends, ("$first", "$last"), strict=True):
         by_category |= {end: {pick: "$_id.text"}, f"{end}_notes": {pick: "$notes"}}
         shown |= {end: 1, f"{end}_notes": 1, f"{end}_share": {"$divide": [f"${end}_notes", "$notes"]}}
-    texts = [{"category": name, "text": f"$_id.{field}"} for field, name in TEXTS.items()]
     return Panel(
         title="Most and least",
         kind=Kind.TABLE,
@@ -192,11 +182,7 @@ def most_and_least() -> Panel:
         height=6,
         queries=[
             pipeline(
-                # Every note is read once, and whatever comes after has only the few that differ.
-                {"$group": {"_id": {field: f"${field}" for field in TEXTS}, "notes": {"$sum": 1}}},
-                {"$project": {"_id": 0, "text": texts, "notes": 1}},
-                {"$unwind": "$text"},
-                {"$group": {"_id": "$text", "notes": {"$sum": "$notes"}}},
+                *notes_of_each_text(TEXTS),
                 {"$sort": {"notes": -1, "_id.text": 1}},
                 {"$group": {"_id": "$_id.category", **by_category}},
                 {"$sort": {"_id": 1}},

@@ -22,7 +22,7 @@ _ACKNOWLEDGED = {"w": "majority", "wtimeout": _WAIT_MS}
 _BATCH = re.compile(r"[0-9a-f]{26}")  # as direct.batches makes them
 # Of a document that somebody else has stored, only what a note has is read, and whatever it holds can be decoded.
 _READ = dict.fromkeys((*FIELDS, "route", "at", "batch"), 1)
-_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )
 
@@ -67,7 +67,7 @@ class Notes:
             retryWrites=False,  # the group commit retries, and FerretDB has no transactions
         )
         self._database = self._client.get_default_database(DATABASE)
-        self._lenient = self._database.get_collection(COLLECTION, codec_options=_LENIENT)
+        self._lenient = self._database.get_collection(COLLECTION, codec_options=LENIENT)
         self._seconds = seconds
 
     async def put(self, documents: Sequence[dict[str, Any]]) -> Stored:

@@ -2,7 +2,7 @@
 
 import re
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from loadgen.charts import number
 from loadgen.words import percent, share, significant
@@ -13,7 +13,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&~])")
 def template(name: str) -> Template:
     """A template of this package; what it is given cannot become markup."""
     jinja = Environment(
-        loader=PackageLoader("loadgen"),
+        loader=ChoiceLoader([PackageLoader("loadgen"), PackageLoader("course", ".")]),  # course has what pages share
         autoescape=name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -22,6 +22,7 @@ from helpers.machine import mongodb_uri, podman, redis_url
 
 MANIFESTS = Path("/etc/courseload/pods")
 ADDRESS = ("127.0.0.1", 8080)
+READER = ("127.0.0.1", 8030)
 ROUTES = {"relay", "direct"}
 NOTE = {"curso": "SO1", "facultad": "ingenieria", "carrera": "sistemas", "region": "NORTE"}
 
@@ -56,6 +57,19 @@ def post(
         )
     except http.client.HTTPException as error:
         raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def read(target: str) -> Any:
+    """What the reader answers."""
+    connection = http.client.HTTPConnection(*READER, timeout=15)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        content = json.loads(response.read())
+        assert response.status == 200, content
+        return content
     finally:
         connection.close()
 

@@ -19,6 +19,7 @@ from dashboards.model import MONGODB, PROMETHEUS, REDIS
 from helpers.machine import REPOSITORY
 from helpers.manifests import Rendered
 
+READERS = ["grafana", "reader"]
 GENERATED = REPOSITORY / "files/dashboards"
 NOT_ASKED = (
     "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES",
@@ -186,7 +187,8 @@ def test_redis_lets_it_ask_what_its_panels_ask_and_nothing_else(rendered: Render
     queries = [query.fields for panel in panels for query in panel.queries if query.datasource is REDIS]
     asked = [fields.get("query", f"{fields.get('command')} {fields.get('keyName')}").split() for fields in queries]
     lines = rendered.workloads["redis"]["credentials"]["users.acl"].splitlines()
-    (account,) = (line.split() for line in lines if line.startswith("user grafana "))
+    account, reader = (next(line.split() for line in lines if line.startswith(f"user {name} ")) for name in READERS)
+    assert reader[2:-1] == account[2:-1]
     assert account[:6] == ["user", "grafana", "on", "resetkeys", "resetchannels", "-@all"]
     commands = {word[1:] for word in account if word.startswith("+")}
     assert commands == {"ping"} | {words[0].lower() for words in asked}  # its plugin's health check is a PING
@@ -198,5 +200,23 @@ def test_redis_lets_it_ask_what_its_panels_ask_and_nothing_else(rendered: Render
 def test_mongodb_lets_it_read_the_notes_and_nothing_else(renderings: Callable[[str], Rendered]) -> None:
     config = list(yaml.safe_load_all(renderings("registry").pods["mongodb"]))[1]["data"]
     assert re.findall(r"roles: (.*),", config["accounts.js"]) == ['[{role: "read", db: "courses"}]']
-    # FerretDB enforces no roles, so an account for reading would be one for everything.
-    assert "reader" not in renderings("packages").workloads["mongodb"]["credentials"]
+    assert json.dumps(READERS) in config["accounts.js"]
+    passwords = renderings("registry").workloads["mongodb"]["credentials"]
+    assert [passwords[name] for name in READERS] == ["{password:grafana-reader}", "{password:reader}"]
+    # FerretDB enforces no roles, so an account for reading is one for everything there: the reader comes in by another
+    # FerretDB, which asks PostgreSQL as that account.
+    packages = renderings("packages").workloads["mongodb"]
+    assert packages["credentials"].keys().isdisjoint({"grafana"})
+    asking = packages["sidecars"]["reading"]["command"]
+    assert {"--listen-addr=:27018", "--postgresql-url=postgres://reader@/postgres?host=/run/postgresql"} < set(asking)
+    uri = renderings("packages").ops_workloads["reader"]["credentials"]["mongodb"]
+    assert uri.startswith("mongodb://reader:{password}@mongodb:27018/")
+
+
+def test_the_reader_reaches_the_databases_of_a_cluster_through_the_api_as_well(rendered: Rendered) -> None:
+    pod = yaml.safe_load(rendered.beside["reader"].partition("\n---\n")[0])["spec"]
+    assert pod["hostAliases"] == [{"ip": "127.0.0.1", "hostnames": ["mongodb", "redis"]}]
+    forwarded = [port for one in pod["containers"] if one["name"] != "reader" for port in one["command"][2:]]
+    credentials = rendered.ops_workloads["reader"]["credentials"]
+    for database, port in re.findall(r"@(\w+):(\d+)/", " ".join(credentials.values())):
+        assert port in forwarded, database

@@ -40,8 +40,9 @@ def rules(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_it_looks_at_every_workload_that_tells_figures(rendered: Rendered, targets: dict[str, dict[str, str]]) -> None:
-    told = {f"{name}:{spec['metrics']}": name for name, spec in rendered.workloads.items() if "metrics" in spec}
-    assert {"relay", "direct", "ledger", "ingress"} <= set(told.values())
+    described = rendered.workloads | {"reader": rendered.ops_workloads["reader"]}
+    told = {f"{name}:{spec['metrics']}": name for name, spec in described.items() if "metrics" in spec}
+    assert {"relay", "direct", "ledger", "ingress", "reader"} <= set(told.values())
     assert {address: labels["workload"] for address, labels in targets.items() if address in told} == told
     inside = {address for address in targets if address not in told}
     assert {address.partition(":")[0] for address in inside} == {"127.0.0.1"}

@@ -13,6 +13,7 @@ from helpers import courseload
 from helpers.load import assert_nothing_lost, await_notes, load_test, newest_report, summary_of
 
 RECOVERY_S = 30  # within which the system must serve again by itself
+READ_S = 60  # within which the reader knows of it
 KILLING_S = 45  # some times as long as it takes to kill each process and see it return
 
 WRITES = ("replicas", "cpu_cores", "memory_bytes", "batch_notes", "write_seconds")
@@ -50,6 +51,26 @@ def test_a_load_test_passes_and_leaves_its_report_although_prometheus_is_killed(
 
 def test_a_load_test_touches_nothing_of_somebody_elses(first_load_test: Any) -> None:
     assert first_load_test.taken == []
+
+
+@pytest.mark.parametrize("by", ["region", "curso"])
+def test_the_reader_tells_what_both_databases_have_after_a_load_test(report: Path, by: str) -> None:
+    # What it knows may be from before the test's end.
+    with courseload.notes() as notes:
+        stored = notes.count_documents({})
+        of_direct = notes.count_documents({"route": "direct"})
+    deadline = time.monotonic() + READ_S
+    while (found := courseload.read(f"/notes/counts?by={by}"))["mongodb"]["notes"] != stored:
+        assert time.monotonic() < deadline, found
+        time.sleep(1)
+    assert found["direct"] == {"mongodb": of_direct, "redis": of_direct, "difference": 0}
+    assert found["problems"] == {}
+    assert {row["difference"] for row in found["counts"]} == {0}
+    assert sum(row["notes"] for row in found["counts"]) == stored
+    for database in ("mongodb", "redis"):
+        assert len(courseload.read(f"/notes?of={database}&limit=5")["notes"]) == 5
+    counted = [sum(row["routes"].values()) for row in courseload.read("/notes/rate?minutes=60")["minutes"]]
+    assert 0 < sum(counted) <= stored
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +122,7 @@ def say(request: pytest.FixtureRequest, line: str) -> None:
 def test_every_killed_process_is_replaced_within_30_s(aftermath: dict[str, Any]) -> None:
     # Grafana is there only where its image could be had.
     assert {container.split("-")[0] for container in aftermath["recoveries"]} - {"grafana"} == {
-        *("direct", "ingress", "ledger", "mongodb", "prometheus", "redis", "relay")
+        *("direct", "ingress", "ledger", "mongodb", "prometheus", "reader", "redis", "relay")
     }
     assert [container for container, seconds in aftermath["recoveries"].items() if seconds is None] == []
 

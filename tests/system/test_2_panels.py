@@ -16,7 +16,7 @@ import redis
 from bson import json_util
 
 import dashboards
-from dashboards.course_notes import TEXTS
+from course.questions import TEXTS
 from dashboards.model import MONGODB, PROMETHEUS, REDIS, Need
 from helpers import courseload, reader
 from helpers.load import load_test
@@ -200,12 +200,12 @@ def test_the_account_on_mongodb_reads_and_cannot_write(mongodb: reader.Client, s
         assert notes.find_one({"_id": "panels test"}) is None
 
 
-def test_ferretdb_keeps_no_account_from_writing_so_grafana_has_none_there(scratch: str) -> None:
+def test_ferretdb_keeps_no_account_from_writing_so_the_reader_comes_by_another_way(scratch: str) -> None:
     if not courseload.has_postgresql():
         pytest.skip("MongoDB itself runs here, which keeps accounts to their roles")
     with courseload.notes() as notes:
         names = {user["user"] for user in notes.database.client["admin"].command("usersInfo")["users"]}
         # PostgreSQL's role of the exporter is listed as well; it has no password, so it cannot log in.
-        assert {name for name in names if not name.startswith(reader.PREFIX)} == {"courseload", "statistics"}
-    with reader.ferretdb_account() as account, reader.connect("127.0.0.1:27017", *account) as client:
+        assert names == {"courseload", "statistics", "reader"}
+    with reader.account("127.0.0.1:27017", "reader") as client:
         client["courses"][scratch].insert_one({"_id": 2})

@@ -43,7 +43,7 @@ def back(report: Path) -> None:
 
 def test_it_sees_everything_that_it_looks_at() -> None:
     assert {row["metric"]["workload"] for row in query("up == 1")} >= {
-        *("relay", "direct", "ledger", "ingress", "redis", "host", "prometheus")
+        *("relay", "direct", "ledger", "ingress", "reader", "redis", "host", "prometheus")
     }
     # The load test that has just ended is away, as its last figures say for some seconds more.
     assert query('up{workload!="loadtest"} == 0') == []

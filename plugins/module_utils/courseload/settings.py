@@ -69,6 +69,7 @@ _OF_ALL: Mapping[str, tuple[Check, str]] = {
     ),
     "ingress_port": (_port(), "a port from 1 to 65535"),
     "ingress_address": (_is(rf"{_BYTE}(\.{_BYTE}){{3}}"), "an IPv4 address of the host, or 0.0.0.0 for all of them"),
+    "reader_port": (_port(), "a port from 1 to 65535"),
     "prometheus_port": (_port(), "a port from 1 to 65535"),
     "prometheus_retention": (_is(r"[1-9][0-9]*[hdwy]"), "a time like 12h, 15d or 1y"),
     "prometheus_retention_size": (_is(r"[1-9][0-9]*[MGT]B"), "a size like 500MB or 2GB"),
@@ -116,9 +117,9 @@ def refusals(values: Settings) -> list[str]:
     ]
     if values["platform"] != "k3s":
         return found
-    others = [int(values[name]) for name in ("prometheus_port", "grafana_port") if _port()(values[name])]
+    others = [int(values[name]) for name in ("reader_port", "prometheus_port", "grafana_port") if _port()(values[name])]
     if not _port(1024, 65535, [*_OTHER_PORTS, *others])(values["prometheus_write_port"]):
-        must = "a port from 1024 to 65535 of its own, and not one of those that Prometheus and Locust have"
+        must = "a port from 1024 to 65535 of its own, and not one of those that Prometheus, the reader or Locust have"
         found.append(_sentence("prometheus_write_port", must, values["prometheus_write_port"]))
     pods, services = (values[f"cluster_{kind}_network"] for kind in ("pod", "service"))
     if (a := _network(pods)) and (b := _network(services)) and a.overlaps(b):

@@ -115,16 +115,21 @@ def unpacked_at(names: Iterable[str], directory: str, artifacts: Mapping[str, Ma
 
 
 def port_forwards(names: Iterable[str], workloads: Described, kubeconfig: str) -> dict[str, Workload]:
-    """Containers, by name, each of which forwards the port of a workload of the cluster into its pod."""
+    """Containers, by name, each of which forwards the ports of a workload of the cluster into its pod."""
     return {
         f"forward-{name}": {
             "image": "kubectl",
-            "command": ["port-forward", f"{name}-0", str(workloads[name]["port"])],
+            "command": ["port-forward", f"{name}-0", *_ports(workloads[name])],
             "env": {"KUBECONFIG": kubeconfig},
             "resources": {"cpu": "50m", "memory": "256Mi"},
         }
         for name in names
     }
+
+
+def _ports(spec: Workload) -> list[str]:
+    """Where it is found by those that write, and by those that only read if that is elsewhere."""
+    return [str(spec[port]) for port in ("port", "reading_port") if port in spec]
 
 
 def published_ports(workloads: Described) -> list[dict[str, Any]]:

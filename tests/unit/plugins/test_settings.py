@@ -14,6 +14,7 @@ OF_A_MACHINE: dict[str, Any] = {
     "routes": {"relay": 50, "direct": "50"},
     "ingress_port": 8080,
     "ingress_address": "127.0.0.1",
+    "reader_port": 8030,
     "prometheus_port": "9090",
     "prometheus_retention": "15d",
     "prometheus_retention_size": "1GB",
@@ -55,7 +56,7 @@ WRONG: dict[str, list[Any]] = {
     "registry_mirror": ["10.0.0.5:5000"],
     "http_proxy": ["proxy", "http://"],
     "firewall_allowed": ["10.0.0.0/8", ["everyone"], ["10.0.0.1/8"]],
-    "prometheus_write_port": [80, 9090, 3000, 5557, 70000],
+    "prometheus_write_port": [80, 8030, 9090, 3000, 5557, 70000],
 }
 
 

@@ -42,10 +42,10 @@ def test_an_artifact_is_unpacked_under_its_version() -> None:
     assert filters["unpacked_at"](["plugin"], "/var/lib/a", artifacts) == {"plugin": "/var/lib/a/plugin-1.2.0"}
 
 
-def test_each_port_is_forwarded_by_a_container_of_its_own() -> None:
-    forwards = filters["port_forwards"](["redis"], {"redis": {"port": 6379}}, "/run/kubeconfig")
+def test_the_ports_of_each_are_forwarded_by_a_container_of_its_own() -> None:
+    forwards = filters["port_forwards"](["redis"], {"redis": {"port": 6379, "reading_port": 6380}}, "/run/kubeconfig")
     assert list(forwards) == ["forward-redis"]
-    assert forwards["forward-redis"]["command"] == ["port-forward", "redis-0", "6379"]
+    assert forwards["forward-redis"]["command"] == ["port-forward", "redis-0", "6379", "6380"]
     assert forwards["forward-redis"]["env"] == {"KUBECONFIG": "/run/kubeconfig"}
 
 

@@ -1,0 +1,1 @@
+"""Reader: the notes to look at, as JSON and on one page."""
