@@ -23,7 +23,8 @@ def describe(
     versions = [f"  {name}: {spec['version']}" for name, spec in artifacts.items()]
     lines = ["# Written by playbooks/bundle.yml.", f"image_source: {source}", f"architecture: {architecture}"]
     digests = ["pins:", *(f"  {name}: {digest}" for name, digest in pins.items())] if pins else []
-    return "\n".join([*lines, "artifacts:", *versions, *digests, ""])
+    files = ["artifacts:", *versions] if versions else []
+    return "\n".join([*lines, *files, *digests, ""])
 
 
 @dataclass(frozen=True)
