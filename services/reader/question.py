@@ -11,7 +11,8 @@ from course.outcome import Failure, Unavailable
 
 KEEP_S = 2.0  # an answer, and a failure too
 SHARE = 10  # so many times as long as it takes to read is nothing read: a tenth of the time goes into it
-WAIT_S = 10.0  # for an answer, before the older one has to do, or a 503
+WAIT_S = 10.0  # for an answer; then it is a 503
+NEWER_S = 1.0  # for a newer one; then the older one has to do
 
 Value = TypeVar("Value")
 
@@ -64,7 +65,8 @@ class Question(Generic[Value]):
             self._asking = asyncio.create_task(self._put())
         if self._asking is not None:
             # Not cancelled with the one who asks: others wait for it as well.
-            await asyncio.wait([self._asking], timeout=WAIT_S)
+            older = isinstance(self._known, Answer)
+            await asyncio.wait([self._asking], timeout=NEWER_S if older else WAIT_S)
         if self._known is None:
             return Failure(503, f"{self._what}: this takes long, ask again in a while")
         return self._known

@@ -89,7 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, password: str) -> Iterator[tu
         pytest.skip("MongoDB itself runs here, which has a lock of its own")
     credentials = tmp_path_factory.mktemp("host") / "credentials"
     credentials.mkdir()
-    for file, content in {"username": "courseload", "password": password}.items():
+    for file, content in {"username": "courseload", "password": password, "reader": password}.items():
         (credentials / file).write_text(content)
     for path in (credentials.parent, credentials, *credentials.iterdir()):
         os.chown(path, 10001, 10001)
@@ -163,19 +163,17 @@ def test_no_command_line_shows_the_password_while_the_database_is_made(
     assert seen == set()
     # The password is the one that was given: it was set, not lost.
     assert password not in said(database.holder)
-    users = podman(
-        *(
-            "exec",
-            database.holder,
-            "psql",
-            "--host=/run/postgresql",
-            "--username=postgres",
-            "--dbname=postgres",
-            "-Atc",
-        ),
-        "SELECT count(*) FROM pg_authid WHERE rolname = 'courseload' AND rolpassword LIKE 'SCRAM-SHA-256$%'",
-    )
-    assert users == "1"
+    assert accounts(database.holder) == ["courseload", "reader"]
+
+
+def accounts(container: str) -> list[str]:
+    """Those that can log in with a password."""
+    return psql(container, "SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256$%' ORDER BY 1").split()
+
+
+def psql(container: str, statement: str) -> str:
+    place = ("--host=/run/postgresql", "--username=postgres", "--dbname=postgres")
+    return podman("exec", container, "psql", *place, "-Atc", statement)
 
 
 def test_the_lock_is_held_until_the_last_process_of_the_database_is_gone(postgres: Database) -> None:
@@ -193,6 +191,18 @@ def test_a_stale_pid_file_of_a_killed_one_does_not_hold_up_the_next(postgres: Da
     volume = Path(podman("volume", "inspect", "--format", "{{.Mountpoint}}", postgres.volume))
     assert (volume / "postgres/postmaster.pid").exists()
     assert "waiting up to" not in said(postgres.serve("next"))
+
+
+def test_the_readers_account_is_made_where_the_data_is_from_before_it(postgres: Database) -> None:
+    psql(postgres.holder, 'SELECT documentdb_api.drop_user(\'{"dropUser": "reader"}\')')
+    podman("stop", postgres.holder)
+    volume = Path(podman("volume", "inspect", "--format", "{{.Mountpoint}}", postgres.volume))
+    (volume / "postgres/reader.made").unlink()
+    container = postgres.serve("with-reader")
+    # PostgreSQL is started a first time for it.
+    eventually("it is PostgreSQL itself", lambda: postgres.runs(container), START_S)
+    eventually("it answers", lambda: postgres.answers(container), START_S)
+    assert accounts(container) == ["courseload", "reader"]
 
 
 def a_second_one(database: Database) -> None:

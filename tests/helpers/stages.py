@@ -32,7 +32,7 @@ ABOUT = {
     "playbooks": "syntax, what stops a run early, rendered manifests",
     "bare": "check mode on a machine on which nothing is installed",
     "apart": "the databases' volumes, and a build through a proxy: with the system's images, not in it",
-    "services": "relay, ledger and direct against the real databases",
+    "services": "relay, ledger, direct and reader against the real databases",
     "system": "everything on this machine, end to end, with processes killed under load",
     "prover": "what is planted is found, defects and bottlenecks, and nothing else; only when it is named",
     "lab": "hosts with systemd and SSH on this machine, and the cluster on them; only when it is named",

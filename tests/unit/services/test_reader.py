@@ -282,6 +282,29 @@ async def test_what_cannot_be_answered_is_asked_again_soon_unless_it_was_dear(cl
     assert found.value == 5
 
 
+async def test_while_a_newer_answer_takes_long_the_older_one_is_given(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question, "NEWER_S", 0.01)
+    opened, put = asyncio.Event(), list[int]()
+    opened.set()
+
+    async def ask() -> int:
+        put.append(1)
+        await opened.wait()
+        return len(put)
+
+    one = Question("Counting", ask, Budget())
+    first = await one.answer()
+    opened.clear()
+    clock[0] += question.KEEP_S
+    assert await one.answer() == await one.answer() == first
+    opened.set()
+    second = await one.answer()
+    assert isinstance(second, Answer)
+    assert (second.value, len(put)) == (2, 2)
+
+
 async def test_a_question_that_takes_long_is_told_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(question, "WAIT_S", 0.01)
     opened = asyncio.Event()
