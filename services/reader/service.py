@@ -1,7 +1,7 @@
 """The reader: its settings, its questions and their answers over HTTP, and how the parts are put together."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,7 +22,6 @@ from reader.question import Answer, Budget, Question
 
 GET = ("GET", "HEAD")
 MOST_COUNTS = 1000  # in one answer
-_LATE = timedelta(minutes=1)  # so long after its time a note may still be stored
 _PAGE = Path(__file__).parent / "page"
 _STYLE = Path(__file__).parents[1] / "course/page.css"  # what the load test's pages have as well
 _HEADERS = {
@@ -81,9 +80,9 @@ class Notes:
         found = await self._mongodb.latest(self._newest)
         if self._newest is not None and len(found) < MOST_LATEST:
             found = await self._mongodb.latest(None)  # some were removed
-        # Of as many as there are to be; a note that is on its way has no older time than a minute ago.
+        # Of as many as there are to be; a note that is on its way has no older time than that.
         last = datetime.fromisoformat(found[-1]["at"]) if len(found) == MOST_LATEST else None
-        self._newest = min(last, datetime.now(UTC) - _LATE) if last else None
+        self._newest = min(last, datetime.now(UTC) - Minutes.LATE) if last else None
         return found
 
     async def _rate(self) -> list[Row]:
