@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 Settings = TypeVar("Settings")
 
@@ -77,3 +79,23 @@ def settings_or_exit(read: Callable[[Mapping[str, str]], Settings]) -> Settings:
         return read(os.environ)
     except BadSetting as problem:
         sys.exit(f"courseload: {problem}")
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True):
+    """What a service needs to know that talks to both databases: where it listens, and where they are."""
+
+    host: str
+    port: int
+    mongodb_uri: str
+    redis_url: str
+
+    @classmethod
+    def read_as(cls, name: str, port: int, variables: Mapping[str, str]) -> Self:
+        """The settings in environment variables, of which its own begin with `name`; raises `BadSetting`."""
+        env = Environment(variables)
+        return cls(
+            host=env.text(f"{name}_HOST", "0.0.0.0"),
+            port=env.port(f"{name}_PORT", port),
+            mongodb_uri=env.secret_url("MONGODB_URI", "mongodb", "mongodb+srv"),
+            redis_url=env.secret_url("REDIS_URL", "redis", "rediss"),
+        )

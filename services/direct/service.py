@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from bson import ObjectId
 
 from course.app import App, closed, create_app, run
@@ -13,7 +12,7 @@ from course.metrics import DatabaseMetrics, Exposition, RequestMetrics, WriteMet
 from course.note import Note
 from course.notes import Document, Notes, document, is_note, now
 from course.outcome import Failure, Unavailable
-from course.settings import Environment, settings_or_exit
+from course.settings import DatabaseSettings, settings_or_exit
 from direct.batches import Batches
 from direct.counters import Counters
 
@@ -22,24 +21,13 @@ _GRACE_S = 0.05  # a batch that is on its way gets so long to be counted before 
 _ROUNDS = 5
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(DatabaseSettings, frozen=True):
     """What direct needs to know."""
-
-    host: str
-    port: int
-    mongodb_uri: str
-    redis_url: str
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Settings":
         """The settings in environment variables; raises `BadSetting`."""
-        env = Environment(variables)
-        return cls(
-            host=env.text("REST_SERVER_HOST", "0.0.0.0"),
-            port=env.port("REST_SERVER_PORT", 8020),
-            mongodb_uri=env.secret_url("MONGODB_URI", "mongodb", "mongodb+srv"),
-            redis_url=env.secret_url("REDIS_URL", "redis", "rediss"),
-        )
+        return cls.read_as("REST_SERVER", 8020, variables)
 
 
 class Stores:

@@ -14,7 +14,7 @@ from course.handler import JSON, failure_body
 from course.metrics import Exposition, RequestMetrics
 from course.note import FIELDS
 from course.outcome import Failure, Unavailable
-from course.settings import Environment, settings_or_exit
+from course.settings import DatabaseSettings, settings_or_exit
 from reader.counts import Minutes, counts
 from reader.databases import MOST_LATEST, Counters, MongoDB, Row, instant
 from reader.parameters import Parameters
@@ -33,24 +33,13 @@ _HEADERS = {
 }
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(DatabaseSettings, frozen=True):
     """What the reader needs to know."""
-
-    host: str
-    port: int
-    mongodb_uri: str
-    redis_url: str
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Settings":
         """The settings in environment variables; raises `BadSetting`."""
-        env = Environment(variables)
-        return cls(
-            host=env.text("READER_HOST", "0.0.0.0"),
-            port=env.port("READER_PORT", 8030),
-            mongodb_uri=env.secret_url("MONGODB_URI", "mongodb", "mongodb+srv"),
-            redis_url=env.secret_url("REDIS_URL", "redis", "rediss"),
-        )
+        return cls.read_as("READER", 8030, variables)
 
 
 class Notes:
