@@ -37,11 +37,17 @@ def parse_arguments() -> argparse.Namespace:
         command.add_argument(
             "inventory", nargs="?", type=Path, default=INVENTORY, help="default: tests/lab/inventory.yml"
         )
+    up.add_argument(
+        "--debian",
+        type=int,
+        choices=hosts.SUITES,
+        help=f"the release that new hosts have; default: lab_debian of each in the inventory, or {hosts.DEBIAN}",
+    )
     return parser.parse_args()
 
 
 def up(arguments: argparse.Namespace) -> None:
-    wanted = hosts.read(arguments.inventory)
+    wanted = hosts.read(arguments.inventory, arguments.debian)
     release.current()
     hosts.up(wanted)
     report(wanted)

@@ -39,7 +39,8 @@ BOOT_S = 180
 SYSCTL = Path("/proc/sys")
 KERNEL_BEFORE = CACHE / "kernel.json"
 
-SUITE = "bookworm"
+SUITES = {12: "bookworm", 13: "trixie"}  # the releases of Debian that a host may have
+DEBIAN = 12  # which it has where its inventory says nothing else, as lab_debian
 PACKAGES = (
     # a server, as a provider hands it over
     *("ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "openssh-server", "procps"),
@@ -47,7 +48,7 @@ PACKAGES = (
     # what k3s carries within itself, and its stand-in takes from the host
     *("conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables", "runc"),
     # what the system's hosts install: a lab host reaches no mirror
-    *("aardvark-dns", "catatonit", "debian-archive-keyring", "mmdebstrap", "netavark", "nftables", "podman"),
+    *("aardvark-dns", "catatonit", "crun", "debian-archive-keyring", "mmdebstrap", "netavark", "nftables", "podman"),
     # what tests need there: a clock that is wrong, a registry of images
     *("docker-registry", "faketime"),
 )
@@ -84,12 +85,16 @@ class Host:
     groups: tuple[str, ...]
 
     @property
+    debian: int = DEBIAN
     def container(self) -> str:
         return PREFIX + self.name
 
 
-def read(inventory: Path) -> list[Host]:
-    """The hosts of an inventory, but for this machine; raises ValueError, with what to mend, for one that cannot be."""
+def read(inventory: Path, debian: int | None = None) -> list[Host]:
+    """The hosts of an inventory, but for this machine; raises ValueError, with what to mend, for one that cannot be.
+
+    `debian` is the release that all of them have, whatever the inventory says.
+    """
     manager = InventoryManager(loader=DataLoader(), sources=[str(inventory)])
     found = []
     for name, entry in sorted(manager.hosts.items()):
@@ -99,7 +104,10 @@ def read(inventory: Path) -> list[Host]:
         groups = tuple(group for group in GROUPS if group in {parent.name for parent in entry.get_groups()})
         if not address or ipaddress.ip_address(address) not in SUBNET:
             raise ValueError(f"{inventory}: {name} needs an ansible_host in {SUBNET}, and has {address or 'none'}")
-        found.append(Host(name, address, groups))
+        release = debian or entry.vars.get("lab_debian", DEBIAN)
+        if release not in SUITES:
+            raise ValueError(f"{inventory}: {name} is to have Debian {release}, and the lab has {list(SUITES)}")
+        found.append(Host(name, address, groups, release))
     addresses = [host.address for host in found]
     if not found or len(set(addresses)) < len(addresses):
         raise ValueError(f"{inventory}: at least one host, and for each an address of its own")
@@ -109,7 +117,7 @@ def read(inventory: Path) -> list[Host]:
 def up(hosts: Sequence[Host]) -> None:
     """Makes the hosts that are missing and starts those that are off; returns when SSH answers and systemd is done."""
     settle()
-    image = host_image()
+    images = {release: host_image(SUITES[release]) for release in {host.debian for host in hosts}}
     make_keys()
     remember_kernel()
     if not network_exists():
@@ -117,7 +125,7 @@ def up(hosts: Sequence[Host]) -> None:
     states = {name: entry["State"] for entry in containers() for name in entry["Names"]}
     for host in hosts:
         if host.container not in states:
-            create(host, image)
+            create(host, images[host.debian])
         elif states[host.container] != "running":
             podman("start", host.container)
     step_in()
@@ -182,7 +190,7 @@ def find(name: str) -> Host:
 
 
 def present() -> list[Host]:
-    """All hosts that were made, whatever inventory they are of; their groups are not known."""
+    """All hosts that were made, whatever inventory they are of; their groups and releases are not known."""
     return [
         Host(name.removeprefix(PREFIX), str(entry["Labels"][ADDRESS]), ())
         for entry in containers()
@@ -279,13 +287,13 @@ def ssh_command(host: Host, *command: str) -> list[str]:
     return ["ssh", "-i", str(SSH / "id_ed25519"), *settings, f"root@{host.address}", *command]
 
 
-def host_image() -> str:
-    """The image that hosts are made of, built the first time (about a minute)."""
-    inputs = repr((SUITE, PACKAGES, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
+def host_image(suite: str = SUITES[DEBIAN]) -> str:
+    """The image that hosts of a suite of Debian are made of, built the first time (about a minute)."""
+    inputs = repr((suite, PACKAGES, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
     tag = f"localhost/courseload-lab/host:{hashlib.sha256(inputs).hexdigest()[:12]}"
     if tag.split(":")[1] in podman("images", "--format={{.Tag}}", "localhost/courseload-lab/host").split():
         return tag
-    print("building the hosts' image", flush=True)
+    print(f"building the hosts' image of {suite}", flush=True)
     archive = CACHE / "host.tar"
     build = subprocess.run(
         [
@@ -296,7 +304,7 @@ def host_image() -> str:
             f'--customize-hook=chroot "$1" systemctl mask {" ".join(NO_SERVICES)}',
             f'--customize-hook=chroot "$1" sh -c {shlex.quote(" && ".join(MAKE_USER))}',
             '--customize-hook=rm "$1"/etc/ssh/ssh_host_*; : > "$1"/etc/machine-id',
-            *(SUITE, str(archive)),
+            *(suite, str(archive)),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
