@@ -37,7 +37,7 @@ disk: {description: The C(mount) that holds the storage and C(free_mb) on it., t
 podman: {description: Whether Podman is there., type: bool, returned: always}
 images_missing: {description: Of the images those that are not there., type: list, returned: always}
 ports_taken: {description: Of the ports those where something listens., type: list, returned: always}
-cgroup: {description: The version of the control groups., type: int, returned: with C(node)}
+cgroup: {description: The version of the control groups., type: int, returned: always}
 controllers: {description: The controllers of control groups that are on., type: list, returned: with C(node)}
 modules_missing: {description: Modules of the kernel that it seems to lack., type: list, returned: with C(node)}
 k3s: {description: Whether a unit of k3s is there., type: bool, returned: with C(node)}
@@ -117,13 +117,12 @@ def listeners(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def of_node(module: AnsibleModule) -> Mapping[str, Any]:
-    version, names = controllers()
+def of_node(module: AnsibleModule, names: list[str]) -> Mapping[str, Any]:
+    """What counts for a node, beside the controllers that are on."""
     ss = module.get_bin_path("ss")
     # Where ss is missing, k3s itself says which port it cannot have.
     out = module.run_command([ss, "--no-header", "--listening", "--tcp", "--numeric", "--processes"])[1] if ss else ""
     return {
-        "cgroup": version,
         "controllers": names,
         "modules_missing": missing_modules(module),
         "k3s": any((Path(SYSTEMD) / unit).exists() for unit in K3S_UNITS),
@@ -145,14 +144,16 @@ def main() -> None:
     asked = module.params
     podman = module.get_bin_path("podman")
     try:
+        cgroup, names = controllers()
         module.exit_json(
             changed=False,
             memory_mb=memory_mb(Path("/proc/meminfo").read_text()),
             disk=disk(Path(asked["storage"])),
+            cgroup=cgroup,
             podman=podman is not None,
             images_missing=missing_images(module, asked["images"], podman),
             ports_taken=[each for each in asked["ports"] if listens(each["address"], int(each["port"]))],
-            **(of_node(module) if asked["node"] else {}),
+            **(of_node(module, names) if asked["node"] else {}),
         )
     except OSError as problem:
         module.fail_json(msg=f"What this host is cannot be read: {problem.strerror} ({problem.filename}).")
