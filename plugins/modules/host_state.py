@@ -46,6 +46,10 @@ options:
     description: The file for I(registries), which is removed, if it is ours, where that is empty.
     type: path
   registries: {description: The text of I(registries_conf)., type: str, default: ""}
+  units:
+    description: Files for systemd, by path, with their texts; nothing where it is not the init system.
+    type: dict
+    default: {}
   network: {description: "The pods' network, which is made where it is missing.", type: str}
   firewall:
     description: >-
@@ -157,6 +161,13 @@ def configure_podman(host: Host, asked: Mapping[str, Any], systemd: bool) -> Non
             host.remove(path)
 
 
+def configure_systemd(host: Host, units: Mapping[str, str]) -> None:
+    """Writes files for systemd, which reads them at once: also for what runs already."""
+    new = [path for path, text in units.items() if provide_file(host, Path(path), text)]
+    if new and not host.check:
+        host.run("systemctl", "daemon-reload")
+
+
 def provide_file(host: Host, path: Path, text: str) -> bool:
     host.provide(Entry(path.parent.resolve(), 0o755))
     return host.provide(Entry(path, 0o644, text))
@@ -239,6 +250,8 @@ def apply(host: Host, asked: Mapping[str, Any]) -> list[str]:
         host.provide(Entry(Path(path).resolve(), 0o700))
     set_kernel(host, asked)
     configure_podman(host, asked, systemd)
+    if systemd:
+        configure_systemd(host, asked["units"])
     subnets = networks(host, asked["network"])
     if asked["firewall"]:
         guard(host, asked["firewall"], subnets, systemd)
@@ -251,7 +264,7 @@ def main() -> None:
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "list", "elements": "path", "default": []},
-            **{name: {"type": "dict", "default": {}} for name in ("sysctl", "sysctl_least")},
+            **{name: {"type": "dict", "default": {}} for name in ("sysctl", "sysctl_least", "units")},
             **{
                 name: {"type": "path"}
                 for name in ("sysctl_file", "sysctl_before", "containers_conf", "registries_conf")

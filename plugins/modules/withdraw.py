@@ -294,10 +294,12 @@ def clear_files(sweep: Sweep, asked: Asked, mark: Mark) -> list[str]:
     if asked.sysctl_file:
         clear_sysctl(sweep, Path(asked.sysctl_file), asked.sysctl_names)
     for name, words in asked.files.items():
-        if written_by_us(Path(name), words):
-            sweep.file(Path(name))
-        else:
+        path = Path(name)
+        if not written_by_us(path, words):
             left.append(f"{name} stays: courseload has not written it.")
+        elif path.exists():
+            sweep.file(path)
+            sweep.empty(path.parent)
     return [sentence for sentence in left if sentence]
 
 

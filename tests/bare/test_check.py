@@ -17,7 +17,10 @@ pytestmark = [
 def traces() -> dict[str, object]:
     """What an installation would leave on this machine."""
     packages = subprocess.run(["dpkg-query", "--show"], check=True, capture_output=True, text=True).stdout
-    paths = ["/etc/courseload", "/var/lib/courseload", "/etc/containers/containers.conf.d/courseload.conf"]
+    paths = [
+        *("/etc/courseload", "/var/lib/courseload", "/etc/containers/containers.conf.d/courseload.conf"),
+        "/etc/systemd/system/libpod-.scope.d",
+    ]
     return {
         "packages": packages,
         "paths": [path for path in paths if Path(path).exists()],

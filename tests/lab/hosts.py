@@ -23,6 +23,7 @@ from lab.podman import (
     NETWORK,
     attempt,
     containers,
+    following,
     network_exists,
     podman,
     remove_cgroups,
@@ -36,6 +37,7 @@ GROUPS = ("servers", "agents", "ops", "load")
 PREFIX = "lab-"  # not courseload-: that is the system's own
 ADDRESS = "courseload.lab.address"  # a container's label
 BOOT_S = 180
+SHUTDOWN_S = 180
 SYSCTL = Path("/proc/sys")
 KERNEL_BEFORE = CACHE / "kernel.json"
 
@@ -83,9 +85,9 @@ class Host:
     name: str
     address: str
     groups: tuple[str, ...]
+    debian: int = DEBIAN
 
     @property
-    debian: int = DEBIAN
     def container(self) -> str:
         return PREFIX + self.name
 
@@ -172,6 +174,18 @@ def power_off(host: Host) -> None:
     switched on before would keep its old firewall rules.
     """
     podman("stop", "--time=0", host.container)
+
+
+def shut_down(host: Host) -> list[str]:
+    """Ends a host as `systemctl poweroff` does; returns the lines that its journal had meanwhile.
+
+    Where a host's journal lies, Podman gives it memory, so it is gone afterwards.
+    """
+    with following("exec", host.container, "journalctl", "--follow", "--lines=0", "--output=cat") as lines:
+        time.sleep(1)  # until it follows
+        # To a container with systemd, Podman sends the signal that systemd shuts down at.
+        podman("stop", f"--time={SHUTDOWN_S}", host.container)
+    return lines
 
 
 def power_on(host: Host) -> None:

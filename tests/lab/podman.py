@@ -7,13 +7,17 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from lab.paths import CONTAINERS_CONF, LAB, REPOSITORY
 
 LABEL = "courseload.lab=yes"
 NETWORK = "lab"
+FOLLOWS_S = 10  # within which a command ends whose container has ended
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP = "courseload-lab"  # below which, in every hierarchy, all hosts are
 
@@ -34,6 +38,22 @@ def podman(*arguments: str) -> str:
     if done.returncode:
         raise PodmanError(f"podman {' '.join(arguments[:2])}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+@contextmanager
+def following(*arguments: str) -> Iterator[list[str]]:
+    """Runs podman beside what is done within; afterwards the list has the lines that it printed."""
+    environment = {**os.environ, "CONTAINERS_CONF": str(CONTAINERS_CONF)}
+    lines: list[str] = []
+    with subprocess.Popen(
+        ["podman", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        reader = Thread(target=lambda: lines.extend(process.stdout or ()))
+        reader.start()
+        yield lines
+        reader.join(FOLLOWS_S)
+        process.terminate()
+        reader.join()
 
 
 def settle() -> None:

@@ -1,4 +1,4 @@
-"""The whole system as pods on one host where systemd is the init system, from a bundle, through a reboot."""
+"""The whole system as pods on one host where systemd is the init system, from a bundle, through reboots."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ POST = (
     """-d '{"curso":"SO1","facultad":"ingenieria","carrera":"sistemas","region":"NORTE"}'"""
 )
 ROUTES = f"for note in $(seq 40); do {POST.replace('-o /dev/null', '-D -')}; done | sed -n 's/^X-Route: //ip'"
+# What systemd says of our services, and PostgreSQL of its end.
+ENDS = re.compile(
+    r"Stopped courseload-(\w+)\.service|(PANIC):"
+    r"|LOG:  (received fast shutdown request|shutting down|database system is shut down)$",
+    re.MULTILINE,
+)
 CONTAINER = "podman inspect --format '{{.Id}} {{.State.StartedAt}}' ingress-ingress"
 
 
@@ -54,6 +60,11 @@ def site(single: Host, built: Release, bundle: Path) -> Play:
 
 def count(host: Host) -> int:
     return int(run(host, COUNT))
+
+
+def serves(host: Host) -> bool:
+    """On both routes: they take turns."""
+    return [run(host, POST).strip() for _ in range(10)] == ["201"] * 10
 
 
 def test_a_comparison_has_the_settings_of_each_side_by_turns(
@@ -148,7 +159,24 @@ def test_a_search_for_the_capacity_leaves_what_it_found_and_nothing_else(
     assert "locust" not in run(single, "podman pod ls --format '{{.Name}}'")
 
 
-def test_after_a_reboot_everything_is_back_by_itself_and_every_note_is_there(
+def test_a_shutdown_stops_callers_before_databases_and_no_process_before_its_service(site: Play, single: Host) -> None:
+    """Otherwise each process is told by itself, and PostgreSQL's checkpointer ends before those that write."""
+    assert serves(single)
+    stored = count(single)
+    said = "\n".join(line.rstrip() for line in hosts.shut_down(single))
+    hosts.power_on(single)
+    ends = ["".join(found) for found in re.findall(ENDS, said)]
+    postgres = [end for end in ends if " " in end or end == "PANIC"]
+    assert postgres == ["received fast shutdown request", "shutting down", "database system is shut down"], said
+    order = [name for name in ends if name in ("ingress", "relay", "ledger")]
+    assert order == ["ingress", "relay", "ledger"], said
+    assert max(map(ends.index, ("ledger", "direct"))) < ends.index("received fast shutdown request"), said
+    eventually("it serves again", lambda: serves(single), 180)
+    assert "database system was shut down at" in run(single, "podman logs mongodb-postgres 2>&1")
+    assert count(single) >= stored + 10
+
+
+def test_after_a_power_cut_everything_is_back_by_itself_and_every_note_is_there(
     site: Play, single: Host, built: Release, bundle: Path
 ) -> None:
     with load_test(
@@ -160,13 +188,8 @@ def test_after_a_reboot_everything_is_back_by_itself_and_every_note_is_there(
     stored = count(single)
     hosts.power_off(single)
     hosts.power_on(single)
-
-    def serves() -> bool:
-        """On both routes: they take turns."""
-        return [run(single, POST).strip() for _ in range(10)] == ["201"] * 10
-
-    eventually("it serves again", serves, 180)
-    assert [run(single, POST).strip() for _ in range(10)] == ["201"] * 10
+    eventually("it serves again", lambda: serves(single), 180)
+    assert serves(single)
     assert count(single) >= stored + 20
     # And others do not reach its pods: see tests/system/test_1_neighbour.py for what that means.
     assert "chain pods" in run(single, "nft list table inet courseload")
@@ -177,6 +200,7 @@ def test_reset_leaves_nothing(site: Play, single: Host, built: Release) -> None:
     assert done.ok, done.output[-4000:]
     with pytest.raises(RemoteError):
         run(single, "ls -d /etc/courseload /var/lib/courseload")
+    assert run(single, "ls -d /etc/systemd/system/libpod-.scope.d || true") == ""
     left = run(
         single, "podman ps --all --quiet; podman volume ls --quiet; podman images --format '{{.Repository}}'"
     ).split()

@@ -20,6 +20,7 @@ WRITTEN = (
     "/var/lib/courseload",
     "/etc/containers/containers.conf.d/courseload.conf",
     "/etc/sysctl.d/60-courseload.conf",
+    "/etc/systemd/system/libpod-.scope.d",
 )
 
 may_reset = pytest.mark.skipif(

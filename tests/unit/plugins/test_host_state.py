@@ -181,6 +181,15 @@ class Machine:
         return [line for line in self.commands if not line.startswith(queries)]
 
 
+def test_files_for_systemd_are_written_and_it_reads_them_once(tmp_path: Path) -> None:
+    units = {str(tmp_path / "libpod-.scope.d/courseload.conf"): "[Unit]\n"}
+    checked, first, second = Machine({}, check=True), Machine({}), Machine({})
+    for machine in (checked, first, second):
+        host_state.configure_systemd(host_state.Host(machine), units)
+        assert (machine is checked) != (tmp_path / "libpod-.scope.d/courseload.conf").exists()
+    assert [machine.commands for machine in (checked, first, second)] == [[], ["systemctl daemon-reload"], []]
+
+
 class TestFirewall:
     @pytest.fixture
     def wanted(self, tmp_path: Path) -> dict[str, Any]:
