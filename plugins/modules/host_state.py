@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from courseload.entries import Entry
     from courseload.firewall import TABLE, rules
     from courseload.ours import LABEL, written_by_us
-    from courseload.podman_settings import Limits, containers_conf
+    from courseload.podman_settings import UNLIMITED, Limits, containers_conf
     from courseload.sysctl import Setting, pending, remembered, written
 else:
     from ansible.module_utils.courseload.entries import Entry
     from ansible.module_utils.courseload.firewall import TABLE, rules
     from ansible.module_utils.courseload.ours import LABEL, written_by_us
-    from ansible.module_utils.courseload.podman_settings import Limits, containers_conf
+    from ansible.module_utils.courseload.podman_settings import UNLIMITED, Limits, containers_conf
     from ansible.module_utils.courseload.sysctl import Setting, pending, remembered, written
 
 DOCUMENTATION = """
@@ -148,9 +148,18 @@ def set_kernel(host: Host, asked: Mapping[str, Any]) -> None:
         setting.apply()
 
 
+def limits_of_pods(host: Host, systemd: bool) -> Limits:
+    """The hard limits of what starts the pods: not those of the way by which Ansible came, which may be others."""
+    there = ("cat", "/proc/self/limits")
+    text = host.run(*("systemd-run", "--quiet", "--collect", "--wait", "--pipe") if systemd else (), *there)
+    hard = dict(re.findall(r"^Max (open files|processes) +\S+ +(\S+)", text, re.MULTILINE))
+    nofile, nproc = (hard[name] for name in ("open files", "processes"))
+    return Limits(*(UNLIMITED if limit == "unlimited" else int(limit) for limit in (nofile, nproc)))
+
+
 def configure_podman(host: Host, asked: Mapping[str, Any], systemd: bool) -> None:
     if asked["containers_conf"]:
-        limits = Limits(*(resource.getrlimit(each)[1] for each in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)))
+        limits = limits_of_pods(host, systemd)
         text = containers_conf(limits, cgroup2=Path("/sys/fs/cgroup/cgroup.controllers").exists(), systemd=systemd)
         provide_file(host, Path(asked["containers_conf"]), text)
     if asked["registries_conf"]:

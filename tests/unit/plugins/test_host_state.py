@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,19 @@ class Machine:
         """The commands that change something."""
         queries = ("systemctl --quiet", "unshare", "/usr/sbin/nft --stateless", "/usr/sbin/nft --check")
         return [line for line in self.commands if not line.startswith(queries)]
+
+
+def test_the_limits_are_those_that_systemd_gives_to_the_pods() -> None:
+    limits = """\
+Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              unlimited            unlimited            seconds
+Max processes             96365                unlimited            processes
+Max open files            1024                 524288               files
+"""
+    machine = Machine({"systemd-run": limits})
+    assert astuple(host_state.limits_of_pods(host_state.Host(machine), systemd=True)) == (524288, UNLIMITED)
+    machine = Machine({"cat": limits.replace("524288", "1048576")})
+    assert astuple(host_state.limits_of_pods(host_state.Host(machine), systemd=False)) == (1048576, UNLIMITED)
 
 
 def test_files_for_systemd_are_written_and_it_reads_them_once(tmp_path: Path) -> None:
