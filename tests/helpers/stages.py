@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 
 from helpers import machine
 from helpers.machine import REPOSITORY
-from lab import judges, release
+from lab import hosts, judges, release
 
 RESULTS = REPOSITORY / "tests/results"
 
@@ -271,6 +271,7 @@ def build_for_lab() -> None:
     """What is built once takes minutes, and pytest would keep its progress to itself."""
     judges.build()
     release.current()
+    hosts.host_images()
 
 
 RUN: dict[str, Callable[[Result], None]] = {

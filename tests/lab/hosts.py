@@ -9,7 +9,8 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,8 +119,7 @@ def read(inventory: Path, debian: int | None = None) -> list[Host]:
 
 def up(hosts: Sequence[Host]) -> None:
     """Makes the hosts that are missing and starts those that are off; returns when SSH answers and systemd is done."""
-    settle()
-    images = {release: host_image(SUITES[release]) for release in {host.debian for host in hosts}}
+    images = host_images({host.debian for host in hosts})
     make_keys()
     remember_kernel()
     if not network_exists():
@@ -301,6 +301,14 @@ def ssh_command(host: Host, *command: str) -> list[str]:
     return ["ssh", "-i", str(SSH / "id_ed25519"), *settings, f"root@{host.address}", *command]
 
 
+def host_images(releases: Collection[int] = SUITES.keys()) -> dict[int, str]:
+    """The images for releases of Debian; those that are missing are built beside each other, as each uses one core."""
+    settle()
+    with ThreadPoolExecutor() as pool:
+        built = {release: pool.submit(host_image, SUITES[release]) for release in releases}
+        return {release: image.result() for release, image in built.items()}
+
+
 def host_image(suite: str = SUITES[DEBIAN]) -> str:
     """The image that hosts of a suite of Debian are made of, built the first time (about a minute)."""
     inputs = repr((suite, PACKAGES, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
@@ -308,7 +316,7 @@ def host_image(suite: str = SUITES[DEBIAN]) -> str:
     if tag.split(":")[1] in podman("images", "--format={{.Tag}}", "localhost/courseload-lab/host").split():
         return tag
     print(f"building the hosts' image of {suite}", flush=True)
-    archive = CACHE / "host.tar"
+    archive = CACHE / f"host-{suite}.tar"
     build = subprocess.run(
         [
             *("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
