@@ -38,16 +38,15 @@ def parse_arguments() -> argparse.Namespace:
             "inventory", nargs="?", type=Path, default=INVENTORY, help="default: tests/lab/inventory.yml"
         )
     up.add_argument(
-        "--debian",
-        type=int,
+        "--suite",
         choices=hosts.SUITES,
-        help=f"the release that new hosts have; default: lab_debian of each in the inventory, or {hosts.DEBIAN}",
+        help=f"what new hosts have; default: lab_suite of each in the inventory, or {hosts.DEBIAN[0]}",
     )
     return parser.parse_args()
 
 
 def up(arguments: argparse.Namespace) -> None:
-    wanted = hosts.read(arguments.inventory, arguments.debian)
+    wanted = hosts.read(arguments.inventory, arguments.suite)
     release.current()
     hosts.up(wanted)
     report(wanted)

@@ -42,8 +42,10 @@ SHUTDOWN_S = 180
 SYSCTL = Path("/proc/sys")
 KERNEL_BEFORE = CACHE / "kernel.json"
 
-SUITES = {12: "bookworm", 13: "trixie"}  # the releases of Debian that a host may have
-DEBIAN = 12  # which it has where its inventory says nothing else, as lab_debian
+DEBIAN = ("bookworm", "trixie")  # 12, which a host has where its inventory says nothing else as lab_suite, and 13
+UBUNTU = "noble"  # 24.04
+SUITES = (*DEBIAN, UBUNTU)
+UBUNTU_KEYS = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 PACKAGES = (
     # a server, as a provider hands it over
     *("ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "openssh-server", "procps"),
@@ -86,17 +88,17 @@ class Host:
     name: str
     address: str
     groups: tuple[str, ...]
-    debian: int = DEBIAN
+    suite: str = DEBIAN[0]
 
     @property
     def container(self) -> str:
         return PREFIX + self.name
 
 
-def read(inventory: Path, debian: int | None = None) -> list[Host]:
+def read(inventory: Path, suite: str | None = None) -> list[Host]:
     """The hosts of an inventory, but for this machine; raises ValueError, with what to mend, for one that cannot be.
 
-    `debian` is the release that all of them have, whatever the inventory says.
+    `suite` is what all of them have, whatever the inventory says.
     """
     manager = InventoryManager(loader=DataLoader(), sources=[str(inventory)])
     found = []
@@ -107,10 +109,10 @@ def read(inventory: Path, debian: int | None = None) -> list[Host]:
         groups = tuple(group for group in GROUPS if group in {parent.name for parent in entry.get_groups()})
         if not address or ipaddress.ip_address(address) not in SUBNET:
             raise ValueError(f"{inventory}: {name} needs an ansible_host in {SUBNET}, and has {address or 'none'}")
-        release = debian or entry.vars.get("lab_debian", DEBIAN)
-        if release not in SUITES:
-            raise ValueError(f"{inventory}: {name} is to have Debian {release}, and the lab has {list(SUITES)}")
-        found.append(Host(name, address, groups, release))
+        wanted = suite or entry.vars.get("lab_suite", DEBIAN[0])
+        if wanted not in SUITES:
+            raise ValueError(f"{inventory}: the lab_suite of {name} is {wanted}, and the lab has {', '.join(SUITES)}")
+        found.append(Host(name, address, groups, wanted))
     addresses = [host.address for host in found]
     if not found or len(set(addresses)) < len(addresses):
         raise ValueError(f"{inventory}: at least one host, and for each an address of its own")
@@ -119,7 +121,7 @@ def read(inventory: Path, debian: int | None = None) -> list[Host]:
 
 def up(hosts: Sequence[Host]) -> None:
     """Makes the hosts that are missing and starts those that are off; returns when SSH answers and systemd is done."""
-    images = host_images({host.debian for host in hosts})
+    images = host_images({host.suite for host in hosts})
     make_keys()
     remember_kernel()
     if not network_exists():
@@ -127,7 +129,7 @@ def up(hosts: Sequence[Host]) -> None:
     states = {name: entry["State"] for entry in containers() for name in entry["Names"]}
     for host in hosts:
         if host.container not in states:
-            create(host, images[host.debian])
+            create(host, images[host.suite])
         elif states[host.container] != "running":
             podman("start", host.container)
     step_in()
@@ -204,7 +206,7 @@ def find(name: str) -> Host:
 
 
 def present() -> list[Host]:
-    """All hosts that were made, whatever inventory they are of; their groups and releases are not known."""
+    """All hosts that were made, whatever inventory they are of; their groups and suites are not known."""
     return [
         Host(name.removeprefix(PREFIX), str(entry["Labels"][ADDRESS]), ())
         for entry in containers()
@@ -301,16 +303,27 @@ def ssh_command(host: Host, *command: str) -> list[str]:
     return ["ssh", "-i", str(SSH / "id_ed25519"), *settings, f"root@{host.address}", *command]
 
 
-def host_images(releases: Collection[int] = SUITES.keys()) -> dict[int, str]:
-    """The images for releases of Debian; those that are missing are built beside each other, as each uses one core."""
+def host_images(suites: Collection[str] = DEBIAN) -> dict[str, str]:
+    """The images for suites; those that are missing are built beside each other, as each uses one core."""
     settle()
     with ThreadPoolExecutor() as pool:
-        built = {release: pool.submit(host_image, SUITES[release]) for release in releases}
-        return {release: image.result() for release, image in built.items()}
+        return dict(zip(suites, pool.map(host_image, suites), strict=True))
 
 
-def host_image(suite: str = SUITES[DEBIAN]) -> str:
-    """The image that hosts of a suite of Debian are made of, built the first time (about a minute)."""
+def source(suite: str, archive: Path) -> list[str]:
+    """What mmdebstrap is told of a suite and of where it goes: it knows Debian's by themselves."""
+    if suite != UBUNTU:
+        return [suite, str(archive)]
+    if not UBUNTU_KEYS.exists():
+        raise RuntimeError(
+            "hosts of Ubuntu need its keys on this machine: install ubuntu-keyring, a package of Debian 13"
+        )
+    lines = [f"deb http://archive.ubuntu.com/ubuntu {part} main universe" for part in (suite, f"{suite}-updates")]
+    return [f"--keyring={UBUNTU_KEYS}", suite, str(archive), *lines]
+
+
+def host_image(suite: str = DEBIAN[0]) -> str:
+    """The image that hosts of a suite are made of, built the first time (about a minute)."""
     inputs = repr((suite, PACKAGES, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
     tag = f"localhost/courseload-lab/host:{hashlib.sha256(inputs).hexdigest()[:12]}"
     if tag.split(":")[1] in podman("images", "--format={{.Tag}}", "localhost/courseload-lab/host").split():
@@ -326,7 +339,7 @@ def host_image(suite: str = SUITES[DEBIAN]) -> str:
             f'--customize-hook=chroot "$1" systemctl mask {" ".join(NO_SERVICES)}',
             f'--customize-hook=chroot "$1" sh -c {shlex.quote(" && ".join(MAKE_USER))}',
             '--customize-hook=rm "$1"/etc/ssh/ssh_host_*; : > "$1"/etc/machine-id',
-            *(suite, str(archive)),
+            *source(suite, archive),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
