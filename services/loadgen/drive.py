@@ -14,7 +14,7 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner
 
 from course.settings import Environment as EnvironmentVariables
-from loadgen.collector import Collector
+from loadgen.collector import REPORTED_S, Collector
 from loadgen.figures import replicas_now
 from loadgen.locustfile import NotePoster
 from loadgen.metrics import Figures, serve
@@ -30,6 +30,8 @@ SILENT_S = 5.0
 SEND_S = 0.5
 REPORT_S = 1.0
 PROGRESS_S = 2.0
+STEADY_S = 5.0  # of load before a fault is made
+SETTLED_S = 6  # without a failure after the faults
 
 read_report = msgspec.msgpack.Decoder(WorkerReport).decode
 
@@ -159,7 +161,18 @@ class Drive:
             if why := self._in_vain(now):
                 say(f"the run ends here: {why}")
                 return why
+            if self.settings.faults and self._served_again(now):
+                return ""
         return ""
+
+    def _served_again(self, now: float) -> bool:
+        """Tells whoever makes the faults when to begin; whether the system has served for a while after them."""
+        if now - self.collector.started_at > STEADY_S:
+            self.directory.steady.touch()
+        if not self.directory.faults.exists():
+            return False
+        over = now - self.directory.faults.stat().st_mtime
+        return over > SETTLED_S + REPORTED_S and self.collector.settled(now, SETTLED_S)
 
     def _in_vain(self, now: float) -> str:
         """Why it is no use to go on; empty while it is."""

@@ -1,0 +1,141 @@
+"""The faults that chaos.yml makes: what there is one of (group_vars/all/faults.yml), and which are wanted."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .load_test import seconds, sentences
+from .objectives import number
+from .workloads import Described
+
+ALL = "all"
+MOST_AT_ONCE = 3  # of a drawn schedule
+WITHIN_S = 6.0  # in which those begin that overlap
+
+Fault = dict[str, Any]
+Trial = dict[str, Any]
+
+
+def known(kinds: Mapping[str, Mapping[str, Any]], workloads: Described) -> list[Fault]:
+    """Every fault that there is, as the module `inject_faults` takes it, and with what it says."""
+    return [
+        _fault(f"{kind}/{name}", spec, target)
+        for kind, spec in kinds.items()
+        for name, target in TARGETS[spec["of"]](workloads)
+        if name in spec.get("only", [name])
+    ]
+
+
+def trials(faults: Sequence[Fault], wanted: object, seed: object) -> list[Trial]:
+    """The load tests of a run, in their order, each with the faults that are made in it.
+
+    `wanted` is `all`; a number of faults, which are drawn with the seed, and overlap; or names of faults or of kinds of
+    them, with commas between those that come one after the other, and plus signs between those that come together.
+    """
+    by_name = {fault["name"]: fault for fault in faults}
+    if _is_number(wanted):
+        return [_trial([by_name[name] | {"at": at} for name, at in drawn]) for drawn in _drawn(by_name, wanted, seed)]
+    together = [group.split("+") for group in _groups(wanted)]
+    alone = [names[0] for names in together if len(names) == 1]
+    return [
+        *(_trial([fault]) for fault in faults if wanted == ALL or {fault["name"], fault["kind"]} & {*alone}),
+        *(_trial([by_name[name] for name in names]) for names in together if len(names) > 1),
+    ]
+
+
+def refusals(options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[Fault]) -> list[str]:
+    """A sentence for each option that is not possible; `hosts` are those that send the load."""
+    rate, wanted = number(options["chaos_rate"]), options["faults"]
+    checks = [
+        ("the group load", bool(hosts), "hosts of the inventory that send the load"),
+        ("chaos_rate", (rate or 0) >= 1, "a number of requests per second, at least 1"),
+        ("chaos_recovery", seconds(options["chaos_recovery"]) >= 1, "at least 1 second, written like 30s or 1m"),
+        ("seed", bool(re.fullmatch(r"[0-9]{1,9}", str(options["seed"]))), "a whole number"),
+    ]
+    names = {fault["name"] for fault in faults}
+    kinds = {fault["kind"] for fault in faults}
+    asked = [] if wanted == ALL or _is_number(wanted) else [group.split("+") for group in _groups(wanted)]
+    unknown = [
+        f"{name} is no fault. There are: {', '.join(sorted(names if '/' in name else kinds))}."
+        for group in asked
+        for name in group
+        if name not in (names if len(group) > 1 else names | kinds)
+    ]
+    nothing = [] if str(wanted) not in ("", "0", "[]") else ["faults must be all, a number, or names of faults."]
+    return [*sentences(checks, {"the group load": ", ".join(hosts), **options}), *unknown, *nothing]
+
+
+def _fault(name: str, spec: Mapping[str, Any], target: Mapping[str, str]) -> Fault:
+    shown = {variable.lower(): value for variable, value in target.items()}
+    return {
+        "name": name,
+        "kind": name.partition("/")[0],
+        "says": spec["says"].format(**shown),
+        "environment": dict(target),
+        **{key: spec[key] for key in ("inject", "undo", "probe", "proof", "needs", "seconds") if key in spec},
+    }
+
+
+def _trial(faults: Sequence[Fault]) -> Trial:
+    return {
+        "name": "+".join(fault["name"] for fault in faults),
+        "says": ", and ".join(fault["says"] for fault in faults),
+        "seconds": max(fault.get("at", 0) + fault.get("seconds", 0) for fault in faults),
+        "faults": list(faults),
+    }
+
+
+def _drawn(names: Iterable[str], wanted: object, seed: object) -> Iterator[list[tuple[str, float]]]:
+    """So many faults as are wanted, in groups, each with the second at which it begins."""
+    chance = random.Random(int(str(seed)))  # noqa: S311 (no secret)
+    pool, left = sorted(names), int(str(wanted))
+    while left > 0:
+        group = chance.sample(pool, min(left, len(pool), chance.randint(1, MOST_AT_ONCE)))
+        yield [(name, round(chance.uniform(0, WITHIN_S), 1)) for name in group]
+        left -= len(group)
+
+
+def _is_number(wanted: object) -> bool:
+    return bool(re.fullmatch(r"[1-9][0-9]{0,3}", str(wanted)))
+
+
+def _groups(wanted: object) -> list[str]:
+    asked = wanted if isinstance(wanted, list) else str(wanted).split(",")
+    return [str(group).strip() for group in asked]
+
+
+def _containers(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
+    for workload, spec in workloads.items():
+        for container in (workload, *spec.get("sidecars", {})):
+            name = workload if container == workload else f"{workload}-{container}"
+            yield name, {"WORKLOAD": workload, "CONTAINER": f"{workload}-{container}"}
+
+
+def _pods(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
+    for workload in workloads:
+        own = [target["CONTAINER"] for _, target in _containers({workload: workloads[workload]})]
+        yield workload, {"WORKLOAD": workload, "CONTAINERS": " ".join(own)}
+
+
+def _system(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "system", {"CONTAINERS": " ".join(target["CONTAINER"] for _, target in _containers(workloads))}
+
+
+def _calls(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
+    for caller, spec in workloads.items():
+        for called in spec.get("calls", []):
+            port = str(workloads[called]["port"])
+            yield f"{caller}-{called}", {"CALLER": caller, "WORKLOAD": called, "PORT": port}
+
+
+def _callers(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
+    for caller, spec in workloads.items():
+        if spec.get("calls"):
+            yield caller, {"WORKLOAD": caller, "CALLED": spec["calls"][0]}
+
+
+TARGETS = {"container": _containers, "pod": _pods, "system": _system, "call": _calls, "caller": _callers}
+"""What a kind may be of, each with its name and the variables of its commands."""
