@@ -131,6 +131,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     # The faults of chaos.yml.
     "faults_known": faults.known,
     "fault_trials": faults.trials,
+    "faults_smaller": faults.smaller,
     "fault_refusals": faults.refusals,
     # A load test.
     "load_test_seconds": load_test.seconds,

@@ -21,7 +21,7 @@ from loadgen.metrics import Figures, serve
 from loadgen.objectives import out_of_reach
 from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
-from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
+from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, SETTLED_S, RunDirectory, Settings, write_json
 
 PORT = EnvironmentVariables(os.environ).port("LOCUST_PORT", 5557)
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
@@ -31,7 +31,6 @@ SEND_S = 0.5
 REPORT_S = 1.0
 PROGRESS_S = 2.0
 STEADY_S = 5.0  # of load before a fault is made
-SETTLED_S = 6  # without a failure after the faults
 
 read_report = msgspec.msgpack.Decoder(WorkerReport).decode
 

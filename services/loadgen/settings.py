@@ -18,6 +18,9 @@ CONNECT_TIMEOUT_S = 2.0
 GONE_S = 5.0
 """For how long the host at the other end of a connection may leave unconfirmed that it got what it was sent."""
 
+SETTLED_S = 6
+"""For how long no request may fail after a fault, so that the system counts as serving again."""
+
 CLOSED, OPEN = ARRIVALS = ("closed", "open")
 """How notes come: closed, a user waits for its answer before its next one; open, they come at their times."""
 

@@ -32,18 +32,35 @@ def known(kinds: Mapping[str, Mapping[str, Any]], workloads: Described) -> list[
 def trials(faults: Sequence[Fault], wanted: object, seed: object) -> list[Trial]:
     """The load tests of a run, in their order, each with the faults that are made in it.
 
-    `wanted` is `all`; a number of faults, which are drawn with the seed, and overlap; or names of faults or of kinds of
-    them, with commas between those that come one after the other, and plus signs between those that come together.
+    `wanted` is `all`; a number of faults, which are drawn with the seed, and overlap; or names with commas between
+    them, each of a fault, of a kind of faults, or of several faults that come together: `killed/redis+full/redis@2.5`,
+    where the second one begins 2.5 seconds after the first.
     """
     by_name = {fault["name"]: fault for fault in faults}
-    if _is_number(wanted):
-        return [_trial([by_name[name] | {"at": at} for name, at in drawn]) for drawn in _drawn(by_name, wanted, seed)]
-    together = [group.split("+") for group in _groups(wanted)]
-    alone = [names[0] for names in together if len(names) == 1]
+    asked = list(_drawn(by_name, wanted, seed)) if _is_number(wanted) else _groups(wanted)
     return [
-        *(_trial([fault]) for fault in faults if wanted == ALL or {fault["name"], fault["kind"]} & {*alone}),
-        *(_trial([by_name[name] for name in names]) for names in together if len(names) > 1),
+        trial
+        for group in asked
+        for trial in (
+            [_trial([fault]) for fault in faults if group in (ALL, fault["kind"])]
+            or [_trial([by_name[name] | {"at": at} for name, at in _together(group)])]
+        )
     ]
+
+
+def smaller(tried: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is still to be tried to find the fewest faults that fail: each failed trial without one of its faults.
+
+    `tried` are trials with a `name`, and `why` they failed, empty where they did not.
+    """
+    failed = [trial["name"].split("+") for trial in tried if trial["why"]]
+    wanted = [
+        "+".join(name for name in names if name != left_out)
+        for names in failed
+        for left_out in names[1:] + names[:1]
+        if len(names) > 1
+    ]
+    return [name for name in dict.fromkeys(wanted) if name not in {trial["name"] for trial in tried}]
 
 
 def refusals(options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[Fault]) -> list[str]:
@@ -57,12 +74,12 @@ def refusals(options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[
     ]
     names = {fault["name"] for fault in faults}
     kinds = {fault["kind"] for fault in faults}
-    asked = [] if wanted == ALL or _is_number(wanted) else [group.split("+") for group in _groups(wanted)]
+    asked = [] if _is_number(wanted) else _groups(wanted)
     unknown = [
         f"{name} is no fault. There are: {', '.join(sorted(names if '/' in name else kinds))}."
         for group in asked
-        for name in group
-        if name not in (names if len(group) > 1 else names | kinds)
+        for name, _ in _together(group)
+        if name not in names and group not in {ALL, *kinds}
     ]
     nothing = [] if str(wanted) not in ("", "0", "[]") else ["faults must be all, a number, or names of faults."]
     return [*sentences(checks, {"the group load": ", ".join(hosts), **options}), *unknown, *nothing]
@@ -81,21 +98,35 @@ def _fault(name: str, spec: Mapping[str, Any], target: Mapping[str, str]) -> Fau
 
 def _trial(faults: Sequence[Fault]) -> Trial:
     return {
-        "name": "+".join(fault["name"] for fault in faults),
+        "name": "+".join(_spelled(fault["name"], fault.get("at", 0)) for fault in faults),
         "says": ", and ".join(fault["says"] for fault in faults),
         "seconds": max(fault.get("at", 0) + fault.get("seconds", 0) for fault in faults),
         "faults": list(faults),
     }
 
 
-def _drawn(names: Iterable[str], wanted: object, seed: object) -> Iterator[list[tuple[str, float]]]:
-    """So many faults as are wanted, in groups, each with the second at which it begins."""
+def _drawn(names: Iterable[str], wanted: object, seed: object) -> Iterator[str]:
+    """So many faults as are wanted, some of which come together."""
     chance = random.Random(int(str(seed)))  # noqa: S311 (no secret)
     pool, left = sorted(names), int(str(wanted))
     while left > 0:
         group = chance.sample(pool, min(left, len(pool), chance.randint(1, MOST_AT_ONCE)))
-        yield [(name, round(chance.uniform(0, WITHIN_S), 1)) for name in group]
+        later = [round(chance.uniform(0, WITHIN_S), 1) for _ in group[1:]]
+        yield "+".join(map(_spelled, group, [0, *later]))
         left -= len(group)
+
+
+def _spelled(name: str, at: float) -> str:
+    return f"{name}@{at:g}" if at else name
+
+
+def _together(group: str) -> list[tuple[str, float]]:
+    """The names of faults that come together, and when each begins, in seconds; a time that is none is of no fault."""
+    pairs = (part.partition("@") for part in group.split("+"))
+    return [
+        (name, float(at)) if re.fullmatch(r"[0-9]{1,3}(\.[0-9])?", at) else (name + way + at, 0)
+        for name, way, at in pairs
+    ]
 
 
 def _is_number(wanted: object) -> bool:

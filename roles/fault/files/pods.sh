@@ -16,6 +16,13 @@ all_processes_of() {
   podman container inspect --format '{{if .State.Running}}{{.State.Pid}}{{end}}' "$@" 2>/dev/null
 }
 
+# Says which processes the first ones of containers are.
+name_processes() {
+  local processes
+  processes=$(all_processes_of "$@" | xargs)
+  echo "${processes:+process }${processes:-no process}"
+}
+
 # Runs a command in the network of a pod, with the programs of this host.
 in_network_of() {
   local infra
@@ -126,13 +133,13 @@ kills_for_memory() {
   cat "$1/memory.events" "$1/memory.oom_control" 2>/dev/null | sed -n 's/^oom_kill //p'
 }
 
-# Takes memory on a container's account, until the kernel kills one of its processes; this one is spared.
+# Takes memory on a container's account, until the kernel kills its first process, which is made the first choice.
 fill_memory() {
   local group before
   group=$(control_group_of "$1" memory)
   before=$(kills_for_memory "$group")
+  echo 1000 >"/proc/$(process_of "$1")/oom_score_adj"
   (
-    echo -1000 >/proc/self/oom_score_adj
     echo "$BASHPID" >"$group/cgroup.procs"
     exec python3 -c 'if True:
       import time
@@ -144,9 +151,9 @@ fill_memory() {
     sleep 0.1
     if [ "$(kills_for_memory "$group")" != "$before" ]; then break; fi
   done
-  kill -KILL $!
+  kill -KILL $! 2>/dev/null
   wait $! 2>/dev/null
-  true
+  [ "$(kills_for_memory "$group")" != "$before" ]
 }
 
 # Asks Redis as its administrator. The password is in no list of processes.

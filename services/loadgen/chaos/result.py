@@ -59,7 +59,8 @@ class Trial(msgspec.Struct):
     are seconds since `began`, None where no request failed; `recovered_s` are those from `ended` to the last failure.
     `silent_s` is the longest time without a note acknowledged, `p99_ms` the p99 of the slowest second since `began`,
     `usual_p99_ms` that before it. `lost` and `doubled` are None where nobody could look. `settled` says whether the
-    system served again, without a failure, before the time for that was over.
+    system served again, without a failure, before the time for that was over. The `verdict` is the worst that can be
+    said of it, and `why` it is a failure, in a sentence; empty where it is none.
     """
 
     name: str
@@ -83,36 +84,8 @@ class Trial(msgspec.Struct):
     limit_s: float
     reasons: list[str]
     seconds: list[Second]
-
-    @property
-    def verdict(self) -> str:
-        """The worst that can be said of it."""
-        proven = [fault for fault in self.faults if fault.proven]
-        found = {
-            LOST: bool(self.lost),
-            DOUBLED: bool(self.doubled),
-            UNKNOWN: self.lost is None or not self.faults,
-            SLOW: not self.settled or self.recovered_s > self.limit_s,
-            UNDONE: not all(fault.undone for fault in self.faults),
-            UNPROVEN: any(not fault.proven and not fault.skipped for fault in self.faults),
-            SKIPPED: not proven,
-        }
-        return next((word for word, so in found.items() if so), SURVIVED)
-
-    @property
-    def why(self) -> str:
-        """Why it is a failure, in a sentence; empty where it is none."""
-        sentences = {
-            LOST: f"{self.lost or 0:,} acknowledged notes were lost.",
-            DOUBLED: f"{self.doubled or 0:,} notes were stored or counted twice.",
-            UNKNOWN: "What became of its notes is not known: " + (" ".join(self.reasons) or "no fault was made."),
-            SLOW: f"It did not serve again within {self.limit_s:g} s"
-            + (f": the last failure came {self.recovered_s} s after its end." if self.settled else "."),
-            UNDONE: "It was not undone: " + "; ".join(f"{each.name}: {each.after}" for each in self.faults),
-            UNPROVEN: "Nobody saw it: "
-            + "; ".join(f"{each.name}: {each.error or each.during}" for each in self.faults if not each.proven),
-        }
-        return sentences.get(self.verdict, "")
+    verdict: str = SURVIVED
+    why: str = ""
 
 
 class Chaos(msgspec.Struct):
@@ -148,7 +121,7 @@ def trial_of(wanted: Wanted, faults: list[Fault], data: Data, limit_s: float) ->
     since = [row for row in load.series if row.second >= int(began)]
     failed = [row.second for row in since if row.failures]
     last = failed[-1] + 1 if failed else None
-    return Trial(
+    trial = Trial(
         name=wanted.name,
         says=wanted.says,
         faults=faults,
@@ -171,6 +144,9 @@ def trial_of(wanted: Wanted, faults: list[Fault], data: Data, limit_s: float) ->
         reasons=data.summary.reasons,
         seconds=[Second(row.second, row.requests, row.failures, row.latency_ms.p99) for row in load.series],
     )
+    trial.verdict = _verdict(trial)
+    trial.why = _why(trial)
+    return trial
 
 
 def chaos_of(trials: Sequence[Trial], settings: Settings, machine: Machine, now: float) -> Chaos:
@@ -189,6 +165,35 @@ def _told(trial: Trial) -> str:
     failed = f"{trial.failures:,} of {trial.requests:,} requests failed" if trial.failures else "no request failed"
     served = f", served again {trial.recovered_s} s after it" if trial.failures and trial.settled else ""
     return f"{trial.name}: {trial.verdict}, {failed}{served}"
+
+
+def _verdict(trial: Trial) -> str:
+    found = {
+        LOST: bool(trial.lost),
+        DOUBLED: bool(trial.doubled),
+        UNKNOWN: trial.lost is None or not trial.faults,
+        SLOW: not trial.settled or trial.recovered_s > trial.limit_s,
+        UNDONE: not all(fault.undone for fault in trial.faults),
+        UNPROVEN: any(not fault.proven and not fault.skipped for fault in trial.faults),
+        SKIPPED: not any(fault.proven for fault in trial.faults),
+    }
+    return next((word for word, so in found.items() if so), SURVIVED)
+
+
+def _why(trial: Trial) -> str:
+    late = (
+        f"the last failure came {trial.recovered_s} s after its end" if trial.settled else "requests failed to the last"
+    )
+    unproven = [fault for fault in trial.faults if not fault.proven and not fault.skipped]
+    sentences = {
+        LOST: f"{trial.lost or 0:,} acknowledged notes were lost.",
+        DOUBLED: f"{trial.doubled or 0:,} notes were stored or counted twice.",
+        UNKNOWN: f"What became of its notes is not known: {' '.join(trial.reasons) or 'no fault was made.'}",
+        SLOW: f"It did not serve again within {trial.limit_s:g} s: {late}.",
+        UNDONE: f"It was not undone: {'; '.join(f'{fault.name}: {fault.after}' for fault in trial.faults)}.",
+        UNPROVEN: f"Nobody saw it: {'; '.join(f'{fault.name}: {fault.error or fault.during}' for fault in unproven)}.",
+    }
+    return sentences.get(trial.verdict, "")
 
 
 def _lost(found: Reconciliation) -> int:

@@ -47,6 +47,9 @@ def test_what_is_wanted_is_all_or_some_or_a_drawn_schedule() -> None:
     assert names("all") == [fault["name"] for fault in KNOWN]
     assert names("killed/direct, full") == ["killed/direct", "full/redis"]
     assert names(["killed/direct+full/redis"]) == ["killed/direct+full/redis"]
+    (timed,) = faults.trials(KNOWN, "full/redis+killed/direct@2.5", 1)
+    assert [(fault["name"], fault["at"]) for fault in timed["faults"]] == [("full/redis", 0), ("killed/direct", 2.5)]
+    assert (timed["name"], timed["seconds"]) == ("full/redis+killed/direct@2.5", 10)
     drawn = faults.trials(KNOWN, 20, 7)
     assert drawn == faults.trials(KNOWN, "20", 7), "the same each time"
     assert drawn != faults.trials(KNOWN, 20, 8)
@@ -54,6 +57,16 @@ def test_what_is_wanted_is_all_or_some_or_a_drawn_schedule() -> None:
     assert len(made) == 20
     assert 7 <= len(drawn) < 20, "some overlap"
     assert {0 <= fault["at"] <= 6 for fault in made} == {True}
+    assert names(",".join(trial["name"] for trial in drawn)) == [trial["name"] for trial in drawn], "can be repeated"
+
+
+def test_what_fails_together_is_tried_with_fewer() -> None:
+    failed = {"name": "a/x+b/y@1+c/z@2", "why": "lost"}
+    pairs = ["a/x+c/z@2", "a/x+b/y@1", "b/y@1+c/z@2"]
+    assert faults.smaller([failed, {"name": "d/x", "why": "lost"}, {"name": "e/x+f/y", "why": ""}]) == pairs
+    tried = [failed, *({"name": name, "why": "lost" if name == pairs[0] else ""} for name in pairs)]
+    assert faults.smaller(tried) == ["a/x", "c/z@2"]
+    assert faults.smaller([*tried, *({"name": name, "why": ""} for name in ("a/x", "c/z@2"))]) == []
 
 
 @pytest.mark.parametrize(
@@ -62,6 +75,7 @@ def test_what_is_wanted_is_all_or_some_or_a_drawn_schedule() -> None:
         ({"faults": "kiled/redis"}, "kiled/redis is no fault. There are: all-killed/system, "),
         ({"faults": "kiled"}, "kiled is no fault. There are: all-killed, cut, "),
         ({"faults": "killed+full"}, "killed is no fault. There are: "),
+        ({"faults": "killed/redis@soon"}, "killed/redis@soon is no fault. There are: "),
         ({"faults": 0}, "faults must be all, a number, or names of faults."),
         ({"chaos_rate": 0}, "chaos_rate must be a number of requests per second, at least 1, not '0'."),
         ({"chaos_recovery": "soon"}, "chaos_recovery must be at least 1 second, written like 30s or 1m, not 'soon'."),
