@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -215,6 +216,9 @@ def main() -> None:
     faults = [Fault(**{key: fault[key] for key in Fault.__dataclass_fields__ if key in fault}) for fault in asked]
     with ThreadPoolExecutor(max_workers=max(1, len(faults))) as pool:
         told = list(pool.map(injector.make, faults))
+    # A fault of a run beside this one may still be there.
+    with contextlib.suppress(OSError):
+        injector.state.rmdir()
     module.exit_json(changed=bool(left or told), faults=[asdict(each) for each in told], left=left)
 
 
