@@ -9,6 +9,7 @@ from typing import Any
 
 from .load_test import seconds, sentences
 from .objectives import number
+from .podman import claim_name
 from .workloads import Described
 
 ALL = "all"
@@ -151,6 +152,12 @@ def _pods(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
         yield workload, {"WORKLOAD": workload, "CONTAINERS": " ".join(own)}
 
 
+def _volumes(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
+    for workload, spec in workloads.items():
+        if "volume" in spec:
+            yield workload, {"WORKLOAD": workload, "VOLUME": claim_name(workload, spec)}
+
+
 def _system(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
     yield "system", {"CONTAINERS": " ".join(target["CONTAINER"] for _, target in _containers(workloads))}
 
@@ -168,5 +175,8 @@ def _callers(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
             yield caller, {"WORKLOAD": caller, "CALLED": spec["calls"][0]}
 
 
-TARGETS = {"container": _containers, "pod": _pods, "system": _system, "call": _calls, "caller": _callers}
+TARGETS = {
+    **{"container": _containers, "pod": _pods, "volume": _volumes, "system": _system},
+    **{"call": _calls, "caller": _callers},
+}
 """What a kind may be of, each with its name and the variables of its commands."""

@@ -156,6 +156,31 @@ fill_memory() {
   [ "$(kills_for_memory "$group")" != "$before" ]
 }
 
+directory_of() {
+  podman volume inspect --format '{{.Mountpoint}}' "$1"
+}
+
+# Whether a volume can be full while the host is not; says why not.
+has_filesystem_of_its_own() {
+  if [ "$(stat --format %d "$(directory_of "$1")")" = "$(stat --format %d /)" ]; then
+    echo "its volume is on the filesystem of the host, which would be full as well"
+    return 1
+  fi
+}
+
+fill_disk() {
+  local directory room
+  directory=$(directory_of "$1")
+  room=$(df --output=avail --block-size=1 "$directory" | tail -n 1)
+  fallocate --length "$room" "$directory/$FAULT"
+}
+
+room_on_disk() {
+  local room
+  room=$(df --output=avail --block-size=1K "$(directory_of "$1")" | tail -n 1)
+  if ((room < 64)); then echo "the disk is full"; else echo "the disk has room"; fi
+}
+
 # Asks Redis as its administrator. The password is in no list of processes.
 ask_redis() {
   # shellcheck disable=SC2016 # for the shell of the container

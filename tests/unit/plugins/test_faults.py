@@ -22,7 +22,7 @@ inject_faults = load("modules", "inject_faults")
 KINDS = yaml.safe_load((REPOSITORY / "group_vars/all/faults.yml").read_text())["fault_kinds"]
 FUNCTIONS = REPOSITORY / "roles/fault/files/pods.sh"
 WORKLOADS: dict[str, dict[str, Any]] = {
-    "redis": {"port": 6379, "sidecars": {"exporter": {}}},
+    "redis": {"port": 6379, "volume": "/srv/redis", "sidecars": {"exporter": {}}},
     "direct": {"port": 8020, "calls": ["redis"]},
 }
 KNOWN = faults.known(KINDS, WORKLOADS)
@@ -36,8 +36,9 @@ def names(wanted: object, seed: int = 1) -> list[str]:
 def test_each_container_pod_and_call_has_its_faults() -> None:
     of = {fault["name"]: fault for fault in KNOWN}
     assert {"killed/redis", "killed/redis-exporter", "killed/direct", "pod-killed/redis", "all-killed/system"} <= {*of}
-    assert {"refused/direct-redis", "nameless/direct", "full/redis"} <= {*of}
-    assert not {"refused/redis", "nameless/redis", "full/direct"} & {*of}, "these make no sense"
+    assert {"refused/direct-redis", "nameless/direct", "full/redis", "disk-full/redis"} <= {*of}
+    assert not {"refused/redis", "nameless/redis", "full/direct", "disk-full/direct"} & {*of}, "these make no sense"
+    assert of["disk-full/redis"]["environment"]["VOLUME"] == "courseload-redis"
     assert of["refused/direct-redis"]["says"] == "direct cannot reach redis: its packets are refused"
     assert of["refused/direct-redis"]["environment"] == {"CALLER": "direct", "WORKLOAD": "redis", "PORT": "6379"}
     assert of["pod-killed/redis"]["environment"]["CONTAINERS"] == "redis-redis redis-exporter"
