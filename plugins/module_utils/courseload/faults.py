@@ -176,7 +176,11 @@ def _callers(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 TARGETS = {
-    **{"container": _containers, "pod": _pods, "volume": _volumes, "system": _system},
-    **{"call": _calls, "caller": _callers},
+    "container": _containers,
+    "pod": _pods,
+    "volume": _volumes,
+    "system": _system,
+    "call": _calls,
+    "caller": _callers,
 }
 """What a kind may be of, each with its name and the variables of its commands."""
