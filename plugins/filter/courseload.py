@@ -130,6 +130,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "traffic_silent": traffic.silent,
     # The faults of chaos.yml.
     "faults_known": faults.known,
+    "faults_located": faults.located,
     "fault_trials": faults.trials,
     "faults_smaller": faults.smaller,
     "fault_refusals": faults.refusals,

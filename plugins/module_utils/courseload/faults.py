@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from .load_test import seconds, sentences
@@ -15,19 +16,84 @@ from .workloads import Described
 ALL = "all"
 MOST_AT_ONCE = 3  # of a drawn schedule
 WITHIN_S = 6.0  # in which those begin that overlap
+ALONE = (
+    "Faults that come together, or are drawn, need one host that has everything: in a cluster, name them one by one."
+)
 
+FIELDS = ("inject", "undo", "probe", "proof", "needs", "seconds", "recovery")
+
+Groups = Mapping[str, Sequence[str]]
 Fault = dict[str, Any]
 Trial = dict[str, Any]
 
 
-def known(kinds: Mapping[str, Mapping[str, Any]], workloads: Described) -> list[Fault]:
+def known(kinds: Mapping[str, Mapping[str, Any]], workloads: Described, platform: str, groups: Groups) -> list[Fault]:
     """Every fault that there is, as the module `inject_faults` takes it, and with what it says."""
+    targets = {
+        **{of: list(named(workloads)) for of, named in TARGETS.items()},
+        "server": _hosts(groups.get("servers", [])),
+        "node": _hosts([*groups.get("servers", []), *groups.get("agents", [])]),
+    }
     return [
         _fault(f"{kind}/{name}", spec, target)
         for kind, spec in kinds.items()
-        for name, target in TARGETS[spec["of"]](workloads)
-        if name in spec.get("only", [name])
+        for name, target in targets[spec["of"]]
+        if name in spec.get("only", [name]) and platform in spec.get("platforms", [platform])
     ]
+
+
+def located(faults: Sequence[Fault], cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """On which `host` of a cluster each fault is made, in its `faults`, with the names that things have there.
+
+    `cluster` has its `pods` and `services` as Kubernetes describes them, the inventory's hosts by their addresses as
+    `hosts`, and the `pod_network`. What has several pods fails in the first one of them.
+    """
+    return [_located(fault, cluster) for fault in faults]
+
+
+def _located(fault: Fault, cluster: Mapping[str, Any]) -> dict[str, Any]:
+    target = fault["environment"]
+    if "HOST" in target:
+        others = [address for address, host in cluster["hosts"].items() if host != target["HOST"]]
+        variables = {"OTHERS": ",".join(others), "POD_NETWORK": cluster["pod_network"]}
+        missing = "" if others or "$OTHERS" not in fault["inject"] else "there is no other node"
+        return _made_on(target["HOST"], fault, {**target, **variables}, missing)
+    name = target.get("CALLER", target["WORKLOAD"])
+    pod = next((pod for pod in cluster["pods"] if _runs(pod) and _app(pod) == name), None)
+    if pod is None:
+        return _made_on(next(iter(cluster["hosts"].values())), fault, target, f"no pod of {name} runs")
+    states = pod["status"]["containerStatuses"]
+    ids = {state["name"]: state["containerID"].rpartition("/")[2] for state in states}
+    return _made_on(cluster["hosts"][pod["status"]["hostIP"]], fault, {**target, **_in_pod(target, name, ids, cluster)})
+
+
+def _in_pod(target: Mapping[str, str], name: str, ids: Mapping[str, str], cluster: Mapping[str, Any]) -> dict[str, str]:
+    """The names of things in a pod of the workload `name`, whose containers have these ids."""
+    if "CONTAINER" in target:
+        return {"CONTAINER": ids[target["CONTAINER"].removeprefix(f"{name}-")]}
+    if "CONTAINERS" in target:
+        return {"CONTAINERS": " ".join(ids.values())}
+    called = target["CALLED" if "CALLED" in target else "WORKLOAD"]
+    services = [found for found in cluster["services"] if found["spec"].get("selector", {}).get("app") == called]
+    if "CALLED" in target:
+        return {"WORKLOAD": ids[name], "CALLED": f"{called}.{services[0]['metadata']['namespace']}.svc"}
+    addresses = [found["spec"]["clusterIP"] for found in services if found["spec"]["clusterIP"] != "None"]
+    addresses += [pod["status"]["podIP"] for pod in cluster["pods"] if _runs(pod) and _app(pod) == called]
+    return {"CALLER": ids[name], "ADDRESSES": ",".join(addresses)}
+
+
+def _made_on(host: str, fault: Fault, environment: Mapping[str, str], missing: str = "") -> dict[str, Any]:
+    needs = {"needs": f"echo {quote(missing)}; false"} if missing else {}
+    return {"host": host, "faults": [{**fault, "environment": dict(environment), **needs}]}
+
+
+def _app(pod: Mapping[str, Any]) -> str:
+    return str(pod["metadata"].get("labels", {}).get("app", ""))
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    states = pod["status"].get("containerStatuses", [])
+    return bool(states) and all(state["ready"] for state in states) and "deletionTimestamp" not in pod["metadata"]
 
 
 def trials(faults: Sequence[Fault], wanted: object, seed: object) -> list[Trial]:
@@ -64,8 +130,13 @@ def smaller(tried: Iterable[Mapping[str, Any]]) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name not in {trial["name"] for trial in tried}]
 
 
-def refusals(options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[Fault]) -> list[str]:
-    """A sentence for each option that is not possible; `hosts` are those that send the load."""
+def refusals(
+    options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[Fault], together: bool = True
+) -> list[str]:
+    """A sentence for each option that is not possible; `hosts` are those that send the load.
+
+    Faults come `together` where one host has them all.
+    """
     rate, wanted = number(options["chaos_rate"]), options["faults"]
     checks = [
         ("the group load", bool(hosts), "hosts of the inventory that send the load"),
@@ -83,7 +154,8 @@ def refusals(options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[
         if name not in names and group not in {ALL, *kinds}
     ]
     nothing = [] if str(wanted) not in ("", "0", "[]") else ["faults must be all, a number, or names of faults."]
-    return [*sentences(checks, {"the group load": ", ".join(hosts), **options}), *unknown, *nothing]
+    alone = [] if together or not (_is_number(wanted) or any("+" in group for group in asked)) else [ALONE]
+    return [*sentences(checks, {"the group load": ", ".join(hosts), **options}), *unknown, *nothing, *alone]
 
 
 def _fault(name: str, spec: Mapping[str, Any], target: Mapping[str, str]) -> Fault:
@@ -93,7 +165,7 @@ def _fault(name: str, spec: Mapping[str, Any], target: Mapping[str, str]) -> Fau
         "kind": name.partition("/")[0],
         "says": spec["says"].format(**shown),
         "environment": dict(target),
-        **{key: spec[key] for key in ("inject", "undo", "probe", "proof", "needs", "seconds") if key in spec},
+        **{key: spec[key] for key in FIELDS if key in spec},
     }
 
 
@@ -102,6 +174,7 @@ def _trial(faults: Sequence[Fault]) -> Trial:
         "name": "+".join(_spelled(fault["name"], fault.get("at", 0)) for fault in faults),
         "says": ", and ".join(fault["says"] for fault in faults),
         "seconds": max(fault.get("at", 0) + fault.get("seconds", 0) for fault in faults),
+        "recovery": max(fault.get("recovery", 0) for fault in faults),
         "faults": list(faults),
     }
 
@@ -150,6 +223,10 @@ def _pods(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:
     for workload in workloads:
         own = [target["CONTAINER"] for _, target in _containers({workload: workloads[workload]})]
         yield workload, {"WORKLOAD": workload, "CONTAINERS": " ".join(own)}
+
+
+def _hosts(names: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    return [(name, {"HOST": name}) for name in names]
 
 
 def _volumes(workloads: Described) -> Iterator[tuple[str, dict[str, str]]]:

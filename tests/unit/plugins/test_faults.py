@@ -20,12 +20,12 @@ from helpers.plugins import load
 inject_faults = load("modules", "inject_faults")
 
 KINDS = yaml.safe_load((REPOSITORY / "group_vars/all/faults.yml").read_text())["fault_kinds"]
-FUNCTIONS = REPOSITORY / "roles/fault/files/pods.sh"
+FUNCTIONS = REPOSITORY / "roles/fault/files"
 WORKLOADS: dict[str, dict[str, Any]] = {
     "redis": {"port": 6379, "volume": "/srv/redis", "sidecars": {"exporter": {}}},
     "direct": {"port": 8020, "calls": ["redis"]},
 }
-KNOWN = faults.known(KINDS, WORKLOADS)
+KNOWN = faults.known(KINDS, WORKLOADS, "pods", {})
 OPTIONS = {"chaos_rate": 200, "chaos_recovery": "30s", "faults": "all", "seed": 1}
 
 
@@ -70,6 +70,54 @@ def test_what_fails_together_is_tried_with_fewer() -> None:
     assert faults.smaller([*tried, *({"name": name, "why": ""} for name in ("a/x", "c/z@2"))]) == []
 
 
+def pod(workload: str, number: int, *, ready: bool = True) -> dict[str, Any]:
+    ids = {workload: f"{workload}{number}id", "exporter": f"exporter{number}id"}
+    states = [{"name": name, "containerID": f"containerd://{found}", "ready": ready} for name, found in ids.items()]
+    status = {"hostIP": f"10.0.0.{number}", "podIP": f"10.42.{number}.7", "containerStatuses": states}
+    return {"metadata": {"labels": {"app": workload}}, "status": status}
+
+
+CLUSTER: dict[str, Any] = {
+    "pods": [pod("redis", 1), pod("direct", 1, ready=False), pod("direct", 2)],
+    "services": [
+        {"metadata": {"namespace": "courseload"}, "spec": {"selector": {"app": "redis"}, "clusterIP": "10.43.0.9"}},
+        {"metadata": {"namespace": "courseload"}, "spec": {"selector": {"app": "redis"}, "clusterIP": "None"}},
+    ],
+    "hosts": {"10.0.0.1": "server1", "10.0.0.2": "agent1"},
+    "pod_network": "10.42.0.0/16",
+}
+
+
+def test_in_a_cluster_a_fault_is_made_on_the_node_of_its_pod() -> None:
+    groups = {"servers": ["server1"], "agents": ["agent1"]}
+    of = {fault["name"]: fault for fault in faults.known(KINDS, WORKLOADS, "k3s", groups)}
+    assert not {"all-killed/system", "restarted/redis", "disk-full/redis"} & {*of}, "these are for one host"
+
+    def made(name: str) -> tuple[str, dict[str, str], str]:
+        (place,) = faults.located([of[name]], CLUSTER)
+        (fault,) = place["faults"]
+        return place["host"], fault["environment"], fault.get("needs", "")
+
+    host, environment, _ = made("killed/redis-exporter")
+    assert (host, environment["CONTAINER"]) == ("server1", "exporter1id")
+    assert made("pod-killed/direct")[1]["CONTAINERS"] == "direct2id exporter2id"
+    host, environment, _ = made("refused/direct-redis")
+    assert (host, environment["CALLER"]) == ("agent1", "direct2id"), "the first one is not ready"
+    assert environment["ADDRESSES"] == "10.43.0.9,10.42.1.7"
+    host, environment, _ = made("nameless/direct")
+    assert (environment["WORKLOAD"], environment["CALLED"]) == ("direct2id", "redis.courseload.svc")
+    host, environment, needs = made("cut-off/agent1")
+    assert (host, environment["OTHERS"], needs) == ("agent1", "10.0.0.1", "")
+    assert made("server-stopped/server1")[0] == "server1"
+    nowhere = {**CLUSTER, "pods": []}
+    assert (
+        faults.located([of["killed/redis"]], nowhere)[0]["faults"][0]["needs"] == "echo 'no pod of redis runs'; false"
+    )
+    alone = {**CLUSTER, "hosts": {"10.0.0.2": "agent1"}}
+    assert "there is no other node" in faults.located([of["cut-off/agent1"]], alone)[0]["faults"][0]["needs"]
+    assert faults.refusals({**OPTIONS, "faults": 3}, ["here"], list(of.values()), together=False) == [faults.ALONE]
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [
@@ -91,16 +139,18 @@ def test_every_kind_says_what_it_is_and_how_it_is_proven() -> None:
     for name, kind in KINDS.items():
         assert {"of", "says", "inject", "probe", "proof"} <= kind.keys(), name
         assert ("undo" in kind) == ("seconds" in kind), f"{name}: what is there for a time is undone"
-        assert kind.keys() <= {"of", "only", "says", "inject", "undo", "seconds", "probe", "proof", "needs"}, name
+        known = {"of", "only", "platforms", "says", "inject", "undo", "seconds", "recovery", "probe", "proof", "needs"}
+        assert kind.keys() <= known, name
 
 
 def test_the_commands_are_bash_that_shellcheck_accepts(tmp_path: Path) -> None:
     """With the functions that they use."""
     script = tmp_path / "faults.sh"
     commands = [kind[key] for kind in KINDS.values() for key in ("inject", "undo", "probe", "needs") if key in kind]
-    script.write_text("#!/bin/bash\n" + FUNCTIONS.read_text() + "\n".join(commands) + "\n")
+    functions = [(FUNCTIONS / name).read_text() for name in ("faults.sh", "pods.sh", "k3s.sh")]
+    script.write_text("\n".join(["#!/bin/bash", *functions, *commands, ""]))
     # Words that are split are lists here.
-    subprocess.run(["shellcheck", "--exclude=SC2046,SC2086,SC2154", str(script)], check=True)
+    subprocess.run(["shellcheck", "--severity=warning", "--exclude=SC2046,SC2154", str(script)], check=True)
 
 
 def fault(base: Path, **changed: Any) -> Any:
