@@ -3,7 +3,8 @@
 # k3s.sh:
 #
 #   process_of CONTAINER   its first process; nothing where it does not run
-#   network_of POD         a process that has the pod's network
+#   main_process_of POD    that of the container that is called as the pod
+#   network_of POD         a process that has the pod's network, whether its containers run or not
 #   addresses_of WORKLOAD  the addresses at which others reach it, with commas between them
 
 # All processes of a container.
@@ -87,7 +88,7 @@ inside() {
 
 # Whether a pod gets the address of another by its name.
 resolve() {
-  if inside "$(network_of "$1")" timeout 3 getent hosts "$2" >/dev/null 2>&1; then echo resolved; else echo not resolved; fi
+  if inside "$(main_process_of "$1")" timeout 3 getent hosts "$2" >/dev/null 2>&1; then echo resolved; else echo not resolved; fi
 }
 
 # The directory of a container's control group: of a controller (version 1), or the only one (version 2).

@@ -12,6 +12,10 @@ process_of() {
   done < <(grep --files-with-matches --no-messages --fixed-strings "$1" /proc/[0-9]*/cgroup)
 }
 
+main_process_of() {
+  process_of "$1"
+}
+
 network_of() {
   process_of "$1"
 }

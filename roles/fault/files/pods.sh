@@ -5,6 +5,10 @@ process_of() {
   podman container inspect --format '{{if .State.Running}}{{.State.Pid}}{{end}}' "$1" 2>/dev/null
 }
 
+main_process_of() {
+  process_of "$1-$1"
+}
+
 network_of() {
   local infra
   infra=$(podman pod inspect --format '{{.InfraContainerID}}' "$1") && process_of "$infra"
