@@ -19,6 +19,7 @@ from courseload import (
     baseline,
     cluster,
     etcd,
+    faults,
     firewall,
     image_archives,
     image_builds,
@@ -127,6 +128,12 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "traffic_so_far": traffic.so_far,
     "traffic_without_tls": traffic.without_tls,
     "traffic_silent": traffic.silent,
+    # The faults of chaos.yml.
+    "faults_known": faults.known,
+    "faults_located": faults.located,
+    "fault_trials": faults.trials,
+    "faults_smaller": faults.smaller,
+    "fault_refusals": faults.refusals,
     # A load test.
     "load_test_seconds": load_test.seconds,
     "load_test_refusals": load_test.refusals,

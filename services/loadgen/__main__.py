@@ -1,5 +1,5 @@
 """The load test's commands: `run` is `baseline`, `drive`, `reconcile`, `figures`, `report` in turn, `capacity`
-is one run after the other; `ab` is a run for one side of a comparison; `work` is a worker.
+is one run after the other; `ab` is a run for one side of a comparison, `chaos` one with faults; `work` is a worker.
 
 python3 -m loadgen run --directory DIR --target URL --users 100 ...
 python3 -m loadgen reconcile --directory DIR
@@ -24,6 +24,7 @@ from loadgen.prometheus import parse_address
 from loadgen.settings import (
     ARRIVALS,
     CLOSED,
+    OPEN,
     SEARCH,
     STEP,
     Objective,
@@ -164,6 +165,44 @@ def ab(options: argparse.Namespace) -> None:
     say(f"{name}: {result.rps:,g} a second answered, p99 {result.latency_ms.p99:g} ms")
 
 
+def chaos(options: argparse.Namespace) -> None:
+    """Runs a load test during which somebody else makes faults, and tells what all of them did so far."""
+    from loadgen.capacity.result import this_machine
+    from loadgen.chaos.page import read_chaos, write_chaos
+    from loadgen.chaos.result import Fault, Wanted, chaos_of, trial_of
+    from loadgen.progress import say
+    from loadgen.report import Data
+
+    search = SearchDirectory(options.directory)
+    if options.await_follower:
+        _await_follower(search)
+        search.followed.unlink()  # the next trial's is to be followed as well
+    earlier, directory = read_chaos(search.path), search.step(options.number)
+    wanted = msgspec.convert(options.trial, Wanted)
+    load = {
+        "users": options.workers,
+        "spawn_rate": float(options.workers),
+        "arrivals": OPEN,
+        "faults": True,
+        "objectives": (),
+    }
+    load |= {"rate": options.chaos_rate / options.workers, "duration_s": _longest_s(wanted.seconds, options.recovery_s)}
+    settings = _settings(options, **load)
+    if code := _run_step(search, options.number, settings, options.trial["name"]):
+        sys.exit(code)
+    faults = msgspec.json.decode(directory.faults.read_bytes(), type=list[Fault]) if directory.faults.exists() else []
+    data = msgspec.json.decode(directory.data.read_bytes(), type=Data)
+    trial = trial_of(wanted, faults, data, options.recovery_s)
+    trials = [*(earlier.trials if earlier else []), trial]
+    write_chaos(search.path, chaos_of(trials, settings, this_machine(), time.time()))
+    say(f"{trial.name}: {trial.verdict}, {trial.failures:,} of {trial.requests:,} requests failed")
+
+
+def _longest_s(faults_s: float, recovery_s: float) -> float:
+    """How long a trial may take: its load gets steady, the faults are made and looked at, and all is well again."""
+    return faults_s + recovery_s + 60.0
+
+
 def baseline(options: argparse.Namespace) -> None:
     """Notes what is in the databases before the run."""
     from loadgen.progress import say
@@ -264,6 +303,7 @@ COMMANDS = {
     "run": run,
     "capacity": capacity,
     "ab": ab,
+    "chaos": chaos,
     "baseline": baseline,
     "drive": drive,
     "work": work,
@@ -293,7 +333,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--again", action="store_true", help="wait for another master after each")
             continue
         sub.add_argument("--directory", type=Path, required=True, help="where the run's files are")
-        if name in ("run", "capacity", "ab"):
+        if name in ("run", "capacity", "ab", "chaos"):
             _add_settings(sub)
         if name == "run":
             _add_load(sub)
@@ -301,6 +341,8 @@ def _parser() -> argparse.ArgumentParser:
             _add_search(sub)
         if name == "ab":
             _add_sample(sub)
+        if name == "chaos":
+            _add_trial(sub)
     return parser
 
 
@@ -332,6 +374,14 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     add("--users", type=int, required=True, help="who post as fast as they get answers, where there is no rate")
     add("--sample-rate", type=float, required=True, help="requests a second, open arrivals; 0: as fast as users can")
     add("--sample", dest="sample_s", type=int, required=True, help="seconds, beside the warm-up")
+
+
+def _add_trial(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--number", type=int, required=True, help="from 1 up")
+    add("--trial", type=json.loads, required=True, help='JSON: {"name": "killed/redis", "says": "...", "seconds": 0}')
+    add("--chaos-rate", type=float, required=True, help="requests a second, open arrivals")
+    add("--recovery", dest="recovery_s", type=float, required=True, help="seconds within which it has to serve again")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -40,6 +40,13 @@ class Drawn(NamedTuple):
     svg: Markup
 
 
+class Span(NamedTuple):
+    """A part of the horizontal axis in which something was as usually it is not."""
+
+    start: float
+    end: float
+
+
 class Limit(NamedTuple):
     """A horizontal line to stay under."""
 
@@ -109,11 +116,12 @@ class Chart(NamedTuple):
     horizontal: Axis | TailAxis
     vertical: Axis | LogAxis
     apart: float = 0.0
+    spans: Sequence[Span] = ()
 
 
-def over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
+def over_time(title: str, unit: str, lines: Sequence[Line], spans: Sequence[Span] = ()) -> Markup:
     """Lines over the seconds of a run, from 0 up."""
-    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), _from_0(lines)))
+    return _draw(Chart(title, "seconds", unit, lines, [], _seconds(lines), _from_0(lines), spans=spans))
 
 
 def counts_over_time(title: str, unit: str, lines: Sequence[Line]) -> Markup:
@@ -204,7 +212,8 @@ def _values(lines: Sequence[Line], limits: Sequence[Limit] = ()) -> list[float]:
 def _draw(chart: Chart) -> Markup:
     lines = [line for line in chart.lines if _values([line])]
     captions, height = _captions(chart)
-    drawn = [*_grid(chart.horizontal, chart.vertical), *captions]
+    shaded = [_span(span, chart.horizontal) for span in chart.spans]
+    drawn = [*shaded, *_grid(chart.horizontal, chart.vertical), *captions]
     for at, line in enumerate(lines):
         above = chart.apart * (at - (len(lines) - 1) / 2)
         drawn.append(_path(line, chart.horizontal, chart.vertical, above))
@@ -268,6 +277,13 @@ def _path(line: Line, horizontal: Axis | TailAxis, vertical: Axis | LogAxis, abo
 
 def _dot(line: Line, x: float, y: float) -> Markup:
     return Markup('<circle class="{} dot" cx="{}" cy="{}" r="2.5"/>').format(line.style, x, y)
+
+
+def _span(span: Span, horizontal: Axis | TailAxis) -> Markup:
+    """A span's shade, which can be seen however short it is."""
+    x = _x(horizontal.place(span.start))
+    width = max(3.0, _x(horizontal.place(span.end)) - x)
+    return Markup('<rect class="span" x="{}" y="{}" width="{:g}" height="{}"/>').format(x, TOP, width, _y(0) - TOP)
 
 
 def _limit(limit: Limit, vertical: Axis | LogAxis, left: bool) -> Markup:

@@ -14,6 +14,9 @@ from loadgen.settings import RunDirectory, Settings
 STAYS_OPEN_S = 10
 """A second's percentiles are computed when it is this old: by then every worker that lives has reported it."""
 
+REPORTED_S = 2
+"""A second is reported by all workers that live when it is this old."""
+
 CPU_WINDOW_S = 5.0
 
 
@@ -160,7 +163,7 @@ class Collector:
     def __init__(self, settings: Settings, directory: RunDirectory, started_at: float) -> None:
         self._settings = settings
         self._directory = directory
-        self._started_at = started_at
+        self.started_at = started_at
         self._workers: dict[str, _Worker] = {}
         self._files: dict[str, BinaryIO] = {}
         self._totals: dict[str, HdrHistogram] = defaultdict(new_histogram)
@@ -178,7 +181,7 @@ class Collector:
 
     def begin(self, now: float) -> None:
         """The first user was seen: the run's time counts from now. What was reported before belongs to it."""
-        self._started_at = self.interval.since = now
+        self.started_at = self.interval.since = now
 
     def expect(self, worker: str, now: float) -> None:
         """A worker that takes part: it must report from now on, to the end."""
@@ -198,7 +201,7 @@ class Collector:
         for route, ids in report.acknowledged.items():
             self._append(self._directory.acknowledged(route).name, ids)
         self._append(self._directory.unknown.name, report.unknown)
-        self._close_seconds(int(now - self._started_at) - STAYS_OPEN_S)
+        self._close_seconds(int(now - self.started_at) - STAYS_OPEN_S)
 
     def so_far(self) -> dict[str, HdrHistogram]:
         """The latencies that have arrived, by the route that answered."""
@@ -221,6 +224,11 @@ class Collector:
         workers = self._workers.items()
         return [name for name, worker in workers if not worker.row.complete and now - worker.last_report > seconds]
 
+    def settled(self, now: float, seconds: int) -> bool:
+        """Whether in each of the last seconds that all workers have reported there were answers, and no failure."""
+        last = int(now - self.started_at) - REPORTED_S
+        return all(second in self._open and not self._failures[second] for second in range(last - seconds, last))
+
     def next_interval(self, now: float) -> Interval:
         """What arrived since the last call."""
         interval, self.interval = self.interval, Interval(now)
@@ -238,7 +246,7 @@ class Collector:
                 worker.row.silent_s = max(worker.row.silent_s, now - worker.last_report)
         total = merged(self._totals.values())
         return Load(
-            started_at=self._started_at,
+            started_at=self.started_at,
             ended_at=ended_at,
             requests=total.get_total_count(),
             failures=self._failed.total(),
@@ -266,7 +274,7 @@ class Collector:
 
     def _take_users(self, now: float) -> None:
         users = sum(worker.users for worker in self._workers.values())
-        self._users_seen[max(0, int(now - self._started_at))] = users
+        self._users_seen[max(0, int(now - self.started_at))] = users
         self._users_reached = max(self._users_reached, users)
 
     def _acknowledged(self) -> dict[str, int]:
@@ -300,7 +308,7 @@ class Collector:
     def _place(self, epoch: int, sent_at: float, now: float) -> int:
         """A second of a worker's clock as a second of the run, with a clock that is seconds off put right."""
         ahead = round(sent_at - now)
-        second = epoch - ahead - int(self._started_at)
+        second = epoch - ahead - int(self.started_at)
         last_closed = max(self._rows, default=-1)
         return max(second, last_closed + 1, 0)
 

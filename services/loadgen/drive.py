@@ -14,14 +14,14 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner
 
 from course.settings import Environment as EnvironmentVariables
-from loadgen.collector import Collector
+from loadgen.collector import REPORTED_S, Collector
 from loadgen.figures import replicas_now
 from loadgen.locustfile import NotePoster
 from loadgen.metrics import Figures, serve
 from loadgen.objectives import out_of_reach
 from loadgen.progress import line, say
 from loadgen.recorder import WorkerReport
-from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, RunDirectory, Settings, write_json
+from loadgen.settings import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, SETTLED_S, RunDirectory, Settings, write_json
 
 PORT = EnvironmentVariables(os.environ).port("LOCUST_PORT", 5557)
 STOP_TIMEOUT_S = int(CONNECT_TIMEOUT_S + REQUEST_TIMEOUT_S) + 2  # a request on its way may take all of its time to end
@@ -30,6 +30,7 @@ SILENT_S = 5.0
 SEND_S = 0.5
 REPORT_S = 1.0
 PROGRESS_S = 2.0
+STEADY_S = 5.0  # of load before a fault is made
 
 read_report = msgspec.msgpack.Decoder(WorkerReport).decode
 
@@ -159,7 +160,18 @@ class Drive:
             if why := self._in_vain(now):
                 say(f"the run ends here: {why}")
                 return why
+            if self.settings.faults and self._served_again(now):
+                return ""
         return ""
+
+    def _served_again(self, now: float) -> bool:
+        """Tells whoever makes the faults when to begin; whether the system has served for a while after them."""
+        if now - self.collector.started_at > STEADY_S:
+            self.directory.steady.touch()
+        if not self.directory.faults.exists():
+            return False
+        over = now - self.directory.faults.stat().st_mtime
+        return over > SETTLED_S + REPORTED_S and self.collector.settled(now, SETTLED_S)
 
     def _in_vain(self, now: float) -> str:
         """Why it is no use to go on; empty while it is."""

@@ -18,6 +18,9 @@ CONNECT_TIMEOUT_S = 2.0
 GONE_S = 5.0
 """For how long the host at the other end of a connection may leave unconfirmed that it got what it was sent."""
 
+SETTLED_S = 6
+"""For how long no request may fail after a fault, so that the system counts as serving again."""
+
 CLOSED, OPEN = ARRIVALS = ("closed", "open")
 """How notes come: closed, a user waits for its answer before its next one; open, they come at their times."""
 
@@ -76,7 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `target` is a base URL, or several with commas between them. `prometheus` is one as well, empty where there is none;
     it is asked about `workloads`, and about the routes, which `weights` names. With `abort` the run ends as soon as an
-    objective cannot be met any more. `shape` says how many of the users are at work when.
+    objective cannot be met any more. `shape` says how many of the users are at work when. With `faults`, somebody makes
+    faults during the run, which ends once the system has served for a while after them.
     """
 
     run: str
@@ -93,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: str = CLOSED
     warm_up_s: int = 0
     abort: bool = False
+    faults: bool = False
     shape: Shape = CONSTANT
     prometheus: str = ""
     workloads: tuple[str, ...] = ()
@@ -105,6 +110,8 @@ class RunDirectory:
         self.path = path
         self.settings = path / "settings.json"
         self.followed = path / "followed"  # made by whoever follows the run
+        self.steady = path / "steady"  # made once the load is there, where somebody waits for it to make faults
+        self.faults = path / "faults.json"  # what became of the faults, by whoever made them
         self.baseline = path / "baseline.json"
         self.before = path / "before.ids"  # of the documents that were there before the run, sorted
         self.load = path / "load.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -389,6 +390,23 @@ def test_a_node_is_removed_under_load_and_nothing_is_lost(
     assert summary["failure_ratio"] < 0.05, summary
     assert not any(row["failures"] for row in data["load"]["series"][-10:]), "it serves without a failure again"
     hosts.remove("agent3")
+
+
+@pytest.mark.long
+def test_faults_are_made_on_their_nodes_and_cost_no_note(
+    site: Play, fleet: dict[str, Host], installed: Release, tmp_path: Path
+) -> None:
+    """One of each kind of place: a container, a call, a caller, and nodes."""
+    wanted = (
+        "killed/redis,refused/direct-redis,nameless/relay,out-of-memory/ledger,cut-off/agent1,server-stopped/server1"
+    )
+    done = playbook("chaos.yml", release=installed, faults=wanted, chaos_rate=40, locust_reports_dir=str(tmp_path))
+    (found,) = tmp_path.glob("*-chaos/chaos.json")
+    trials = {trial["name"]: trial for trial in json.loads(found.read_text())["trials"]}
+    assert {name: trial["verdict"] for name, trial in trials.items()} == dict.fromkeys(wanted.split(","), "survived")
+    assert done.ok, done.output[-4000:]
+    for host in fleet.values():
+        run(host, "! nft list tables | grep fault && ! ls -d /var/lib/courseload/faults")
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ import yaml
 
 from .pod_spec import Files, Manifest, Platform, configs, pod_spec
 from .policies import Network, mesh_policies, network_policy
-from .workloads import Workload, labels_of
+from .workloads import Workload, form_of_credentials, labels_of
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _service_of_pods(name: str, spec: Workload) -> Manifest:
 
 def _controller(name: str, spec: Workload, files: Files, cluster: Cluster) -> Manifest:
     metadata: Manifest = {"labels": labels_of(name)}
-    if annotations := _pod_annotations(spec, files, cluster):
+    if annotations := _pod_annotations(name, spec, files, cluster):
         metadata["annotations"] = annotations
     return {
         **({} if "scale" in spec else {"replicas": int(spec.get("replicas", 1))}),
@@ -196,13 +196,15 @@ def _data(name: str, spec: Workload, storage_class: str) -> Manifest:
     return {"serviceName": name, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}
 
 
-def _pod_annotations(spec: Workload, files: Files, cluster: Cluster) -> Manifest:
+def _pod_annotations(name: str, spec: Workload, files: Files, cluster: Cluster) -> Manifest:
     found: Manifest = {}
     if "metrics" in spec:
         found["courseload/metrics"] = str(spec["metrics"])
     if files:
         # A new configuration is a new pod.
         found["courseload/config"] = sha256(json.dumps(list(files)).encode()).hexdigest()
+    if form := form_of_credentials(name, spec, cluster.described):
+        found["courseload/credentials"] = form
     return found | (cluster.network.mesh.annotations(spec) if cluster.network.mesh else {})
 
 

@@ -29,7 +29,7 @@ def refusals(
     options: Mapping[str, Any], hosts: Sequence[str], routes: Sequence[str], known_shapes: Mapping[str, Any]
 ) -> list[str]:
     """A sentence for each option of a load test that is not possible; hosts are those that send the load."""
-    told = _sentences(_checks(options, hosts), {"the group load": ", ".join(hosts), **options})
+    told = sentences(_checks(options, hosts), {"the group load": ", ".join(hosts), **options})
     asked = (_whole(options["users"], 6) or 0) * (number(options["rate"]) or 0)
     return [
         *told,
@@ -85,7 +85,7 @@ def capacity_refusals(options: Mapping[str, Any], hosts: Sequence[str], routes: 
         ("capacity_limit", limit >= hold + 4 * step, "long enough for capacity_hold and four times capacity_step"),
         *_of_replicas(options),
     ]
-    told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
+    told = sentences(checks, {"the group load": ", ".join(hosts), **options})
     wrong = list(objectives.refusals(options["objectives"], routes, None))
     if not wrong and any(objective["what"] == "throughput" for objective in options["objectives"]):
         wrong = ["objectives must be without a throughput: a search for the capacity asks for another rate each time."]
@@ -104,7 +104,7 @@ def ab_refusals(options: Mapping[str, Any], hosts: Sequence[str], undefined: Seq
         *_of_notes(options),
         *_of_replicas(options),
     ]
-    told = _sentences(checks, {"the group load": ", ".join(hosts), **options})
+    told = sentences(checks, {"the group load": ", ".join(hosts), **options})
     sides = [
         f"{side} must be a dictionary of settings, such as {{'route_cpu': '500m'}}, not '{options[side]}'."
         for side in SIDES
@@ -145,7 +145,7 @@ def _of_replicas(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
     ]
 
 
-def _sentences(checks: Iterable[tuple[str, bool, str]], values: Mapping[str, Any]) -> list[str]:
+def sentences(checks: Iterable[tuple[str, bool, str]], values: Mapping[str, Any]) -> list[str]:
     return [f"{name} must be {must}, not '{values[name]}'." for name, good, must in checks if not good]
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import yaml
 
 from .pod_spec import Files, Manifest, Platform, configs, pod_spec
-from .workloads import Workload, credentials_seen_by, labels_of, published, unpacked_at
+from .workloads import Workload, form_of_credentials, labels_of, published, unpacked_at
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,8 @@ def documents(name: str, files: Files, podman: Podman) -> list[Manifest]:
     """The Pod of a workload, then its ConfigMaps; `files` are those of its configuration."""
     spec = podman.described[name]
     metadata: Manifest = {"name": name, "labels": labels_of(name)}
-    seen = credentials_seen_by(name, spec, podman.described)
-    carried = [podman.described.get(other, {}).get("credentials", {}) for other in seen]
-    if carried:
-        # Files of another form are a new pod: what runs has read them when it started. Podman takes no value of more
-        # than 63 letters.
-        digest = sha256(json.dumps(carried).encode()).hexdigest()[:40]
-        metadata["annotations"] = {"courseload/credentials": digest}
+    if form := form_of_credentials(name, spec, podman.described):
+        metadata["annotations"] = {"courseload/credentials": form}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(name, spec, podman)}
     maps = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{name}-{volume}"}, "data": dict(content)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +31,16 @@ def credentials_seen_by(name: str, spec: Workload, workloads: Described) -> list
     own = [name] if "credentials" in spec else []
     called = [callee for callee in spec.get("calls", []) if "credentials" in workloads.get(callee, {})]
     return [*own, *called, *spec.get("credentials_of", [])]
+
+
+def form_of_credentials(name: str, spec: Workload, workloads: Described) -> str:
+    """What changes when the files of the credentials that a workload sees get another form; empty where it sees none.
+
+    What runs has read them when it started, so it is replaced then. Podman takes no value of more than 63 letters.
+    """
+    seen = credentials_seen_by(name, spec, workloads)
+    carried = [workloads.get(other, {}).get("credentials", {}) for other in seen]
+    return sha256(json.dumps(carried).encode()).hexdigest()[:40] if carried else ""
 
 
 def offered_to(spec: Workload, workloads: Described) -> dict[str, Any]:

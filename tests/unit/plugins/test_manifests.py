@@ -80,10 +80,12 @@ NETWORK: dict[str, Any] = {
 HOST = {"images": IMAGES, "uid": "10001", "artifacts_known": {}, "config_dir": "/etc/c", "state_dir": "/var/c"}
 
 
-def cluster(mesh: dict[str, Any] | None = None, rendered: Any = RENDERED) -> dict[tuple[str, str], Any]:
+def cluster(
+    mesh: dict[str, Any] | None = None, rendered: Any = RENDERED, described: Any = WORKLOADS
+) -> dict[tuple[str, str], Any]:
     """The objects of all workloads by kind and name."""
     settings = {"images": IMAGES, "uid": "10001", "storage_class": "local", "network": NETWORK | {"mesh": mesh}}
-    made = filters["cluster_manifests"](WORKLOADS, WORKLOADS, rendered, settings)
+    made = filters["cluster_manifests"](described, described, rendered, settings)
     return {(found["kind"], found.get("metadata", {}).get("name")): found for found in made}
 
 
@@ -270,6 +272,16 @@ def test_a_workload_that_waits_for_its_database_is_neither_restarted_nor_taken_o
     container = cluster()["Deployment", "shop"]["spec"]["template"]["spec"]["containers"][0]
     paths = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
     assert paths == {"startup": "/readyz", "readiness": "/healthz", "liveness": "/healthz"}
+
+
+def test_another_form_of_a_credential_is_another_pod_in_a_cluster_as_well() -> None:
+    def annotated(credentials: dict[str, str]) -> Any:
+        found = cluster(described=WORKLOADS | {"store": WORKLOADS["store"] | {"credentials": credentials}})
+        templates = [found[which]["spec"]["template"] for which in (("StatefulSet", "store"), ("Deployment", "shop"))]
+        return [template["metadata"]["annotations"]["courseload/credentials"] for template in templates]
+
+    assert annotated({"uri": "{password}"}) == annotated({"uri": "{password}"})
+    assert not set(annotated({"uri": "{password}"})) & set(annotated({"uri": "x{password}"}))
 
 
 def test_another_configuration_is_another_pod() -> None:

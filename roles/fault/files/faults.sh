@@ -1,0 +1,220 @@
+# shellcheck shell=bash
+# What the commands of group_vars/all/faults.yml do things with. Where they are is found by the functions of pods.sh or
+# k3s.sh:
+#
+#   process_of CONTAINER   its first process; nothing where it does not run
+#   main_process_of POD    that of the container that is called as the pod
+#   network_of POD         a process that has the pod's network, whether its containers run or not
+#   addresses_of WORKLOAD  the addresses at which others reach it, with commas between them
+
+# All processes of a container.
+processes_of() {
+  pgrep --ns "$(process_of "$1")" --nslist pid .
+}
+
+# The first processes of several containers.
+all_processes_of() {
+  local container
+  for container in "$@"; do process_of "$container"; done
+}
+
+# Says which processes the first ones of containers are.
+name_processes() {
+  local processes
+  processes=$(all_processes_of "$@" | xargs)
+  echo "${processes:+process }${processes:-no process}"
+}
+
+# Runs a command in the network of a pod, with the programs of this host.
+in_network_of() {
+  nsenter --net --target "$(network_of "$1")" -- "${@:2}"
+}
+
+# Adds a rule for what a pod sends, in a table of this fault's own.
+filter_packets() {
+  in_network_of "$1" nft "add table inet $FAULT; add chain inet $FAULT sent { type filter hook output priority 0; }; \
+    add rule inet $FAULT sent $2"
+}
+
+stop_filtering() {
+  in_network_of "$1" nft "delete table inet $FAULT"
+}
+
+# The connections of a pod to a port elsewhere; with --kill, these are ended.
+connections() {
+  in_network_of "$1" ss --no-header --tcp "${@:3}" state established dport = ":$2"
+}
+
+# Connects to a port of the first of some addresses as a pod does, and says how that went.
+connect() {
+  connect_by "in_network_of $1" "${2%%,*}" "$3"
+}
+
+# Connects to a port with the help of another command, if there is one.
+connect_by() {
+  local began=$EPOCHREALTIME
+  # shellcheck disable=SC2086 # the words of the command
+  if $1 timeout 2 bash -c ": < /dev/tcp/$2/$3" 2>/dev/null; then
+    echo connected
+  elif ((${EPOCHREALTIME/./} - ${began/./} < 1900000)); then
+    echo refused
+  else
+    echo "no answer within 2 s"
+  fi
+}
+
+# Whether the kernel can delay packets; says why not.
+can_delay_packets() {
+  if in_network_of "$1" tc qdisc add dev lo root netem delay 1ms 2>/dev/null; then
+    in_network_of "$1" tc qdisc del dev lo root
+  else
+    echo "the kernel of this host has no sch_netem"
+    return 1
+  fi
+}
+
+# How long a packet takes from a pod to the gateway of its network and back.
+round_trip() {
+  local milliseconds
+  milliseconds=$(in_network_of "$1" ping -c 1 -W 2 "$(in_network_of "$1" ip route show default | cut -d ' ' -f 3)" |
+    sed -n 's/.*time=\([0-9]*\).*/\1/p')
+  if ((${milliseconds:-2000} >= 150)); then echo "slow: ${milliseconds:-over 2000} ms"; else echo fast; fi
+}
+
+# Runs a command where a process is, with the programs that are there.
+inside() {
+  nsenter --net --mount --target "$1" -- "${@:2}"
+}
+
+# Whether a pod gets the address of another by its name.
+resolve() {
+  if inside "$(main_process_of "$1")" timeout 3 getent hosts "$2" >/dev/null 2>&1; then echo resolved; else echo not resolved; fi
+}
+
+# The directory of a container's control group: of a controller (version 1), or the only one (version 2).
+control_group_of() {
+  local process path
+  process=$(process_of "$1")
+  path=$(awk -F: -v of="$2" '("," $2 ",") ~ ("," of ",") { print $3 }' "/proc/$process/cgroup")
+  if [ -n "$path" ]; then
+    echo "/sys/fs/cgroup/$2$path"
+  else
+    echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$process/cgroup")"
+  fi
+}
+
+# Lets a container have so many microseconds of a core in every 100 ms.
+limit_cpu() {
+  local group
+  group=$(control_group_of "$1" cpu)
+  if [ -e "$group/cpu.max" ]; then
+    cat "$group/cpu.max" >"$STATE/cpu" && echo "$2 100000" >"$group/cpu.max"
+  else
+    cat "$group/cpu.cfs_quota_us" >"$STATE/cpu" && echo "$2" >"$group/cpu.cfs_quota_us"
+  fi
+}
+
+restore_cpu() {
+  local group
+  group=$(control_group_of "$1" cpu)
+  if [ -e "$group/cpu.max" ]; then cat "$STATE/cpu" >"$group/cpu.max"; else cat "$STATE/cpu" >"$group/cpu.cfs_quota_us"; fi
+}
+
+# Whether the kernel has held a container back within half a second.
+held_back() {
+  local statistics before after
+  statistics=$(control_group_of "$1" cpu)/cpu.stat
+  before=$(sed -n 's/^nr_throttled //p' "$statistics")
+  sleep 0.5
+  after=$(sed -n 's/^nr_throttled //p' "$statistics")
+  if ((after > before)); then echo "held back"; else echo "not limited"; fi
+}
+
+# How often the kernel has killed a process of a control group for want of memory.
+kills_for_memory() {
+  cat "$1/memory.events" "$1/memory.oom_control" 2>/dev/null | sed -n 's/^oom_kill //p'
+}
+
+# Takes memory on a container's account, until the kernel kills its first process, which is made the first choice.
+fill_memory() {
+  local group before
+  group=$(control_group_of "$1" memory)
+  before=$(kills_for_memory "$group")
+  echo 1000 >"/proc/$(process_of "$1")/oom_score_adj"
+  (
+    echo "$BASHPID" >"$group/cgroup.procs"
+    exec python3 -c 'if True:
+      import time
+      held, deadline = [], time.monotonic() + 20
+      while time.monotonic() < deadline:
+          held.append(b"x" * 2**20)'
+  ) &
+  for _ in {1..200}; do
+    sleep 0.1
+    if [ "$(kills_for_memory "$group")" != "$before" ]; then break; fi
+  done
+  kill -KILL $! 2>/dev/null
+  wait $! 2>/dev/null
+  [ "$(kills_for_memory "$group")" != "$before" ]
+}
+
+# Whether a volume can be full while the host is not; says why not.
+has_filesystem_of_its_own() {
+  if [ "$(stat --format %d "$(directory_of "$1")")" = "$(stat --format %d /)" ]; then
+    echo "its volume is on the filesystem of the host, which would be full as well"
+    return 1
+  fi
+}
+
+fill_disk() {
+  local directory room
+  directory=$(directory_of "$1")
+  room=$(df --output=avail --block-size=1 "$directory" | tail -n 1)
+  fallocate --length "$room" "$directory/$FAULT"
+}
+
+room_on_disk() {
+  local room
+  room=$(df --output=avail --block-size=1K "$(directory_of "$1")" | tail -n 1)
+  if ((room < 64)); then echo "the disk is full"; else echo "the disk has room"; fi
+}
+
+# Asks a Redis as its administrator. The password is in no list of processes.
+ask_redis() {
+  # shellcheck disable=SC2016 # for the shell of the container
+  inside "$(process_of "$1")" sh -c \
+    'REDISCLI_AUTH=$(sed "s|.*:\(.*\)@.*|\1|" /run/credentials/redis/uri) exec redis-cli --no-auth-warning "$@"' - "${@:2}"
+}
+
+set_redis_memory() {
+  ask_redis "$1" config get maxmemory | tail -n 1 >"$STATE/maxmemory" && ask_redis "$1" config set maxmemory "$2" >/dev/null
+}
+
+restore_redis_memory() {
+  ask_redis "$1" config set maxmemory "$(cat "$STATE/maxmemory")" >/dev/null
+}
+
+redis_memory() {
+  local used most
+  used=$(ask_redis "$1" info memory | tr -d '\r' | sed -n 's/^used_memory://p')
+  most=$(ask_redis "$1" info memory | tr -d '\r' | sed -n 's/^maxmemory://p')
+  if ((most > 0 && used > most)); then echo "Redis is full"; else echo "Redis has room"; fi
+}
+
+# Drops what this host and others send each other, also for their pods, in a table of this fault's own.
+cut_off() {
+  local interface
+  interface=$(ip -oneline route get "${1%%,*}" | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+  nft "add table inet $FAULT
+    add chain inet $FAULT received { type filter hook input priority 0; }
+    add chain inet $FAULT sent { type filter hook output priority 0; }
+    add chain inet $FAULT passed { type filter hook forward priority 0; }
+    add rule inet $FAULT received ip saddr { $1 } drop
+    add rule inet $FAULT sent ip daddr { $1 } drop
+    add rule inet $FAULT passed oifname $interface ip daddr $2 drop
+    add rule inet $FAULT passed iifname $interface ip saddr $2 drop"
+}
+
+reach() {
+  if ping -c 1 -W 1 "${1%%,*}" >/dev/null 2>&1; then echo "the other nodes answer"; else echo "no answer"; fi
+}
