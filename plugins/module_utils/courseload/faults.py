@@ -46,7 +46,7 @@ def located(faults: Sequence[Fault], cluster: Mapping[str, Any]) -> list[dict[st
     """On which `host` of a cluster each fault is made, in its `faults`, with the names that things have there.
 
     `cluster` has its `pods` and `services` as Kubernetes describes them, the inventory's hosts by their addresses as
-    `hosts`, and the `pod_network`. What has several pods fails in the first one of them.
+    `hosts`, the `pod_network`, and whether there is a `mesh`. What has several pods fails in the first one of them.
     """
     return [_located(fault, cluster) for fault in faults]
 
@@ -62,9 +62,11 @@ def _located(fault: Fault, cluster: Mapping[str, Any]) -> dict[str, Any]:
     pod = next((pod for pod in cluster["pods"] if _runs(pod) and _app(pod) == name), None)
     if pod is None:
         return _made_on(next(iter(cluster["hosts"].values())), fault, target, f"no pod of {name} runs")
+    missing = "the proxies of the mesh have its connections" if cluster["mesh"] and "CALLER" in target else ""
     states = pod["status"]["containerStatuses"]
     ids = {state["name"]: state["containerID"].rpartition("/")[2] for state in states}
-    return _made_on(cluster["hosts"][pod["status"]["hostIP"]], fault, {**target, **_in_pod(target, name, ids, cluster)})
+    environment = {**target, **_in_pod(target, name, ids, cluster)}
+    return _made_on(cluster["hosts"][pod["status"]["hostIP"]], fault, environment, missing)
 
 
 def _in_pod(target: Mapping[str, str], name: str, ids: Mapping[str, str], cluster: Mapping[str, Any]) -> dict[str, str]:

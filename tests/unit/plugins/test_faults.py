@@ -85,6 +85,7 @@ CLUSTER: dict[str, Any] = {
     ],
     "hosts": {"10.0.0.1": "server1", "10.0.0.2": "agent1"},
     "pod_network": "10.42.0.0/16",
+    "mesh": False,
 }
 
 
@@ -113,6 +114,8 @@ def test_in_a_cluster_a_fault_is_made_on_the_node_of_its_pod() -> None:
     assert (
         faults.located([of["killed/redis"]], nowhere)[0]["faults"][0]["needs"] == "echo 'no pod of redis runs'; false"
     )
+    (meshed,) = faults.located([of["cut/direct-redis"]], {**CLUSTER, "mesh": True})
+    assert meshed["faults"][0]["needs"] == "echo 'the proxies of the mesh have its connections'; false"
     alone = {**CLUSTER, "hosts": {"10.0.0.2": "agent1"}}
     assert "there is no other node" in faults.located([of["cut-off/agent1"]], alone)[0]["faults"][0]["needs"]
     assert faults.refusals({**OPTIONS, "faults": 3}, ["here"], list(of.values()), together=False) == [faults.ALONE]
