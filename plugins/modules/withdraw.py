@@ -46,7 +46,7 @@ DATA = "courseload-"  # what the names of volumes that are kept begin with
 GRACE_S = "30"
 PROXY = Path("/run/courseload-proxy")  # where the role proxy leaves its settings
 JOB = ("log", "lock", "result")  # the files of a job that `start_job` starts
-LOADS = ("load test", "capacity", "ab")  # jobs of the role locust
+LOADS = ("load test", "capacity", "ab", "chaos")  # jobs of the role locust
 
 
 # --- Files

@@ -604,4 +604,4 @@ def test_a_reset_knows_the_jobs_of_the_role_locust(withdraw: ModuleType) -> None
     usual = yaml.safe_load((role / "vars/main.yml").read_text())["__locust_job"]
     named = re.findall(r"__locust_job: (.+)", "".join(path.read_text() for path in role.glob("tasks/*.yml")))
     assert set(withdraw.LOADS) == {usual, *named}
-    assert len(named) == 2
+    assert len(named) == 3

@@ -26,7 +26,18 @@ restart_pod() {
   if [ "$(cat /proc/1/comm)" = systemd ]; then
     systemctl restart "courseload-$1.service"
   else
-    # In two steps, as a reboot does: `podman pod restart` of Podman 4.3 may stop what it has just started.
-    podman pod stop --time 30 "$1" && podman pod start "$1"
+    restart_by_podman "$1"
   fi >/dev/null
+}
+
+# In two steps, as a reboot does: `podman pod restart` of Podman 4.3 may stop what it has just started. And what it starts
+# while it still tidies up after the stop does not stay.
+restart_by_podman() {
+  podman pod stop --time 30 "$1"
+  for _ in {1..10}; do
+    podman pod start "$1"
+    sleep 1
+    if [ "$(podman pod inspect --format '{{.State}}' "$1")" = Running ]; then return; fi
+  done
+  return 1
 }
