@@ -76,6 +76,7 @@ def clear_state(sweep: Sweep, path: Path, images: Iterable[str], workloads: Iter
     for name in ("progress.log", *(f"{job}.{kind}" for job in LOADS for kind in JOB)):
         sweep.file(path / "loadtest" / name)
     sweep.empty(path / "loadtest")
+    sweep.tree(path / "faults")
     sweep.tree(path / "build/context")
     sweep.file(path / "build/context.tar.gz")
     for name in images:
