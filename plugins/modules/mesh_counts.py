@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import http.client
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,10 @@ unsecured:
   type: list
   elements: dict
   returned: always
+proxies:
+  description: C(split) and C(calls) of each proxy, by its pod.
+  type: dict
+  returned: always
 silent:
   description: The pods whose proxy did not answer, with the reason; those that have none, too.
   type: dict
@@ -82,6 +86,13 @@ class Counts:
                     (self.secured if labels.get("tls") == "true" else self.plain)[caller, called, kind] += int(value)
                 elif name == OPEN and labels.get("peer") == "dst" and labels.get("tls") != "true":
                     self.open[caller, called] += int(value)
+
+    def update(self, other: Counts) -> None:
+        """Adds what another proxy counted."""
+        self.split.update(other.split)
+        self.secured.update(other.secured)
+        self.plain.update(other.plain)
+        self.open.update(other.open)
 
     def unsecured(self) -> list[dict[str, Any]]:
         """A line for each pair that is connected without TLS at this moment."""
@@ -135,20 +146,36 @@ def running(api: Api, namespaces: Iterable[str]) -> Iterator[tuple[str, str, str
                 yield namespace, pod.metadata.name, labels["app"], "linkerd.io/control-plane-ns" in labels
 
 
-def count(api: Api, namespaces: Iterable[str], parent: str) -> tuple[Counts, dict[str, str]]:
-    """What all proxies have counted, and those that did not answer."""
-    counts, silent = Counts(), {}
+def count(api: Api, namespaces: Iterable[str], parent: str) -> tuple[dict[str, Counts], dict[str, str]]:
+    """What the proxy of each pod has counted, and those that did not answer."""
+    proxies, silent = {}, {}
     for namespace, pod, workload, meshed in running(api, namespaces):
         if not meshed:
             silent[pod] = "it has no proxy"
             continue
         try:
+            counts = Counts()
             counts.add(workload, ask(api, namespace, pod), parent)
+            proxies[pod] = counts
         except (
             Exception
         ) as problem:  # the client has errors of several libraries; each only means that there is no answer
             silent[pod] = f"{type(problem).__name__}: {problem}"
-    return counts, silent
+    return proxies, silent
+
+
+def result(proxies: Mapping[str, Counts], silent: Mapping[str, str]) -> dict[str, Any]:
+    """What the module returns: of all proxies together, and of each."""
+    total = Counts()
+    for counts in proxies.values():
+        total.update(counts)
+    return {
+        "split": dict(total.split),
+        "calls": total.calls(),
+        "unsecured": total.unsecured(),
+        "proxies": {pod: {"split": dict(counts.split), "calls": counts.calls()} for pod, counts in proxies.items()},
+        "silent": dict(silent),
+    }
 
 
 def main() -> None:
@@ -166,11 +193,10 @@ def main() -> None:
 
     try:
         api = client.CoreV1Api(new_client_from_config(module.params["kubeconfig"]))
-        counts, silent = count(api, module.params["namespaces"], module.params["parent"])
+        proxies, silent = count(api, module.params["namespaces"], module.params["parent"])
     except Exception as problem:  # as above
         module.fail_json(msg=f"The Kubernetes API does not tell which pods have a proxy: {problem}")
-    calls, unsecured = counts.calls(), counts.unsecured()
-    module.exit_json(changed=False, split=dict(counts.split), calls=calls, unsecured=unsecured, silent=silent)
+    module.exit_json(changed=False, **result(proxies, silent))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,20 @@ def test_what_went_without_tls_is_over_once_no_connection_is_left() -> None:
     assert counts.unsecured() == [{"caller": "relay", "called": "ledger", "connections": 1}]
 
 
+def test_what_is_told_is_of_all_proxies_together_and_of_each() -> None:
+    ingress, ledger, pair = mesh_counts.Counts(), mesh_counts.Counts(), mesh_counts.Counts()
+    for counts, workload, page in ((ingress, "ingress", INGRESS), (ledger, "ledger", LEDGER), (pair, "ledger", LEDGER)):
+        counts.add(workload, page, "course")
+    told = mesh_counts.result({"ingress-1": ingress, "ledger-1": ledger, "ledger-2": pair}, {"redis-0": "no answer"})
+    assert told["split"] == {"direct": 20, "relay": 17}
+    assert told["calls"][-1] == {"caller": "ledger", "called": "mongodb", "of": "connections", "secured": 6, "plain": 4}
+    assert told["proxies"]["ledger-2"] == {"split": {}, "calls": [told["calls"][-1] | {"secured": 3, "plain": 2}]}
+    assert (sorted(told["proxies"]), told["silent"]) == (
+        ["ingress-1", "ledger-1", "ledger-2"],
+        {"redis-0": "no answer"},
+    )
+
+
 def test_a_proxy_that_has_counted_nothing_says_nothing() -> None:
     counts = mesh_counts.Counts()
     counts.add("redis", "# EOF\n", "course")

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-Counted = Mapping[str, Any]  # `split` by backend, `calls` and `unsecured` by caller and called, `silent` by pod
+# `split` by backend, `calls` and `unsecured` by caller and called; `proxies` (each with these) and `silent` by pod.
+Counted = Mapping[str, Any]
 Call = Mapping[str, Any]
 
 KINDS = ("secured", "plain")
+ENDED = "it ended during the run"
 
 
 def since(before: Counted, after: Counted, workloads: Container[str]) -> dict[str, Any]:
     """`split`, `calls` and `silent` of the time between two results of the module; either may be one that failed.
 
-    Only calls of these workloads count. A proxy that was restarted meanwhile began anew.
+    Only calls of these workloads count. Proxies come and go meanwhile: one that is new began with nothing, as did one
+    that was restarted, and what one counted that has ended is not known, so it is `silent` then.
     """
-    split, calls = before.get("split", {}), {_key(call): call for call in before.get("calls", [])}
     if "split" not in after:
         return {"split": {}, "calls": [], "silent": {"the mesh": after.get("msg", "it did not answer")}}
+    earlier, split, calls = before.get("proxies", {}), Counter[str](), dict[tuple[str, str, str], dict[str, Any]]()
+    for pod, now in after["proxies"].items():
+        was = earlier.get(pod, {"split": {}, "calls": []})
+        for route, count in now["split"].items():
+            split[route] += _grown(was["split"].get(route, 0), count)
+        counted = {_key(call): call for call in was["calls"]}
+        for call in _of(now["calls"], workloads):
+            total = calls.setdefault(_key(call), {**call, **dict.fromkeys(KINDS, 0)})
+            for kind in KINDS:
+                total[kind] += _grown(counted.get(_key(call), {}).get(kind, 0), call[kind])
+    ended = dict.fromkeys(earlier.keys() - after["proxies"].keys() - after["silent"].keys(), ENDED)
     return {
-        "split": {route: _grown(split.get(route, 0), count) for route, count in after["split"].items()},
-        "calls": [
-            {**call, **{kind: _grown(calls.get(_key(call), {}).get(kind, 0), call[kind]) for kind in KINDS}}
-            for call in _of(after["calls"], workloads)
-        ],
-        "silent": dict(after["silent"]),
+        "split": dict(split),
+        "calls": _of_most(calls),
+        "silent": {**after["silent"], **dict(sorted(ended.items()))},
     }
 
 
 def _key(call: Call) -> tuple[str, str, str]:
     return call["caller"], call["called"], call["of"]
+
+
+def _of_most(calls: Mapping[tuple[str, str, str], Call]) -> list[Call]:
+    """Without the connections of those that sent requests through another proxy."""
+    return [call for (*pair, of), call in calls.items() if of == "requests" or (*pair, "requests") not in calls]
 
 
 def _grown(before: int, after: int) -> int:
@@ -49,6 +65,7 @@ def of_run(traffic: Counted) -> str:
     return (
         f"Shared by the mesh, as its proxies counted: {_shares(traffic)}; "
         f"{plain or 'none'} of what the workloads sent each other was without mutual TLS."
+        f"{''.join(f' Not counted: {why}.' for why in silent(traffic))}"
     )
 
 
@@ -67,8 +84,11 @@ def without_tls(counted: Counted, workloads: Container[str]) -> list[str]:
 
 
 def silent(counted: Counted) -> list[str]:
-    """The pods that did not answer, each with the reason."""
-    return [f"{pod}: {why}" for pod, why in counted["silent"].items()]
+    """The pods that did not answer, by the reason."""
+    pods = counted["silent"]
+    return [
+        f"{', '.join(pod for pod in pods if pods[pod] == reason)}: {reason}" for reason in dict.fromkeys(pods.values())
+    ]
 
 
 def _shares(counted: Counted) -> str:

@@ -17,9 +17,18 @@ def counted(split: dict[str, int], *calls: dict[str, Any]) -> dict[str, Any]:
     return {"split": split, "calls": list(calls), "unsecured": [], "silent": {}}
 
 
-BEFORE = counted({"relay": 10, "direct": 50}, call("relay", 5, 1), call("mongodb", 2, 0, "connections"))
-AFTER = counted(
-    {"relay": 14, "direct": 20}, call("relay", 9, 1), call("mongodb", 1, 0, "connections"), call("elsewhere", 3, 0)
+def told(**proxies: dict[str, Any]) -> dict[str, Any]:
+    """What the module returns where these pods have these proxies; the counts of all together are not read here."""
+    return counted({}) | {"proxies": proxies}
+
+
+BEFORE = told(
+    kept=counted({"relay": 10}, call("relay", 5, 1)),
+    restarted=counted({"direct": 50}, call("mongodb", 2, 0, "connections")),
+)
+AFTER = told(
+    kept=counted({"relay": 14}, call("relay", 9, 1)),
+    restarted=counted({"direct": 20}, call("mongodb", 1, 0, "connections"), call("elsewhere", 3, 0)),
 )
 
 
@@ -31,9 +40,22 @@ def test_a_run_is_the_difference_of_two_counts_and_a_proxy_that_restarted_began_
     }
 
 
+def test_what_a_pod_counted_that_ended_meanwhile_is_not_known_and_is_not_taken_from_what_others_did() -> None:
+    moved = told(
+        new=counted({"relay": 14}, call("relay", 12, 0)), newer=counted({}, call("relay", 2, 0, "connections"))
+    )
+    run = traffic.since(BEFORE, moved, WORKLOADS)
+    assert run == {
+        "split": {"relay": 14},
+        "calls": [call("relay", 12, 0)],
+        "silent": {"kept": traffic.ENDED, "restarted": traffic.ENDED},
+    }
+    assert traffic.of_run(run).endswith(" Not counted: kept, restarted: it ended during the run.")
+
+
 def test_without_a_first_count_all_of_the_second_is_the_runs() -> None:
     failed = {"failed": True, "msg": "no answer"}
-    assert traffic.since(failed, AFTER, WORKLOADS)["split"] == AFTER["split"]
+    assert traffic.since(failed, AFTER, WORKLOADS)["split"] == {"relay": 14, "direct": 20}
 
 
 def test_without_a_second_count_the_reason_is_told() -> None:
@@ -53,7 +75,10 @@ def test_the_words_on_a_run_say_how_much_went_without_tls() -> None:
 
 
 def test_the_words_on_all_so_far_name_the_workloads_own_calls() -> None:
-    assert traffic.so_far(AFTER, WORKLOADS) == (
+    now = counted(
+        {"relay": 14, "direct": 20}, call("relay", 9, 1), call("mongodb", 1, 0, "connections"), call("elsewhere", 3, 0)
+    )
+    assert traffic.so_far(now, WORKLOADS) == (
         "relay 14, direct 20 requests so far. "
         "With mutual TLS: ingress to relay 9 requests, ingress to mongodb 1 connections; "
         "without: ingress to relay 1 requests, none of them now."
