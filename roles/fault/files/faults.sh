@@ -86,9 +86,9 @@ inside() {
   nsenter --net --mount --target "$1" -- "${@:2}"
 }
 
-# Whether a pod gets the address of another by its name.
+# Whether a pod gets the address of another by its name (IPv4: where the internet is out of reach, nobody answers for IPv6).
 resolve() {
-  if inside "$(main_process_of "$1")" timeout 3 getent hosts "$2" >/dev/null 2>&1; then echo resolved; else echo not resolved; fi
+  if inside "$(main_process_of "$1")" timeout 3 getent ahostsv4 "$2" >/dev/null 2>&1; then echo resolved; else echo not resolved; fi
 }
 
 # The directory of a container's control group: of a controller (version 1), or the only one (version 2).
