@@ -78,7 +78,7 @@ def _in_pod(target: Mapping[str, str], name: str, ids: Mapping[str, str], cluste
     called = target["CALLED" if "CALLED" in target else "WORKLOAD"]
     services = [found for found in cluster["services"] if found["spec"].get("selector", {}).get("app") == called]
     if "CALLED" in target:
-        return {"WORKLOAD": ids[name], "CALLED": f"{called}.{services[0]['metadata']['namespace']}.svc"}
+        return {"WORKLOAD": ids[name], "CALLED": f"{called}.{services[0]['metadata']['namespace']}.svc.cluster.local."}
     addresses = [found["spec"]["clusterIP"] for found in services if found["spec"]["clusterIP"] != "None"]
     addresses += [pod["status"]["podIP"] for pod in cluster["pods"] if _runs(pod) and _app(pod) == called]
     return {"CALLER": ids[name], "ADDRESSES": ",".join(addresses)}

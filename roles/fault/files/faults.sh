@@ -86,7 +86,7 @@ inside() {
   nsenter --net --mount --target "$1" -- "${@:2}"
 }
 
-# Whether a pod gets the address of another by its name (IPv4: where the internet is out of reach, nobody answers for IPv6).
+# Whether a pod gets the address of another by its name. Of IPv4: where nobody answers for IPv6, that takes seconds.
 resolve() {
   if inside "$(main_process_of "$1")" timeout 3 getent ahostsv4 "$2" >/dev/null 2>&1; then echo resolved; else echo not resolved; fi
 }

@@ -106,7 +106,7 @@ def test_in_a_cluster_a_fault_is_made_on_the_node_of_its_pod() -> None:
     assert (host, environment["CALLER"]) == ("agent1", "direct2id"), "the first one is not ready"
     assert environment["ADDRESSES"] == "10.43.0.9,10.42.1.7"
     host, environment, _ = made("nameless/direct")
-    assert (environment["WORKLOAD"], environment["CALLED"]) == ("direct2id", "redis.courseload.svc")
+    assert (environment["WORKLOAD"], environment["CALLED"]) == ("direct2id", "redis.courseload.svc.cluster.local.")
     host, environment, needs = made("cut-off/agent1")
     assert (host, environment["OTHERS"], needs) == ("agent1", "10.0.0.1", "")
     assert made("server-stopped/server1")[0] == "server1"
