@@ -294,8 +294,9 @@ def pytest(stage: str, result: Result, *options: str) -> None:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"tests/{stage}", f"--junit-xml={report}"]
     plain = ["--verbose", "--no-header", "-p", "no:cacheprovider"]
+    # With a copy of the environment: a stage beside this one may set a variable at the moment in which it starts.
     process = subprocess.Popen(
-        [*command, *plain, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *plain, *options], env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if process.stdout:
         copy(process.stdout, sys.stdout)
