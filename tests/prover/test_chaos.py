@@ -38,7 +38,7 @@ def defect_in(container: str, defect: Callable[[], None]) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("container", "defect", "fault", "verdict"),
     [
-        ("ledger-ledger", planted.acknowledges_before_the_write, "killed/ledger", "lost"),
+        ("relay-relay", planted.acknowledges_before_the_write, "killed/relay", "lost"),
         ("direct-direct", planted.forgets_to_count, "killed/redis", "lost"),
         ("direct-direct", planted.counts_twice, "killed/redis", "doubled"),
     ],
