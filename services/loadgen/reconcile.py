@@ -84,6 +84,11 @@ class Reconciliation(msgspec.Struct):
     redis: Reconciled
     reported: Reported = msgspec.field(default_factory=Reported)
 
+    @property
+    def lost(self) -> int:
+        """Acknowledged notes that a database does not have as they were sent; one that both lack is one."""
+        return self.mongodb.missing + self.mongodb.altered + max(0, self.redis.missing - self.mongodb.missing)
+
 
 def take_baseline(
     directory: RunDirectory,

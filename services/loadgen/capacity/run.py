@@ -14,7 +14,6 @@ from loadgen.capacity.scalability import scalability_of
 from loadgen.capacity.search import CONFIRMATIONS, LEAST_RATE, Limits, Search, Step
 from loadgen.capacity.system import System
 from loadgen.progress import say
-from loadgen.reconcile import Reconciliation
 from loadgen.report import Data
 from loadgen.settings import OPEN, RunDirectory, Settings
 from loadgen.verdict import HELD_BACK, SATURATED_CPU
@@ -134,7 +133,7 @@ def result_of(step: Step, directory: RunDirectory) -> StepResult:
         latency_ms=summary.latency_ms,
         failure_ratio=summary.failure_ratio,
         unsent=summary.unsent,
-        lost=_lost(found) if found else None,
+        lost=found.lost if found else None,
         generator_cpu=busiest,
         generator_cores=round(generator.cpu * generator.workers, 3) if generator else 0.0,
         generator_limited=busiest > SATURATED_CPU or held_back > HELD_BACK,
@@ -151,12 +150,6 @@ def _tried(number: int, step: Step, try_step: TryStep, results: list[StepResult]
     verdict = "met" if result.met else "missed"
     say(f"step {number}: {verdict}, p99 {result.latency_ms.p99:g} ms, {result.rps:g} a second answered")
     return result
-
-
-def _lost(found: Reconciliation) -> int:
-    """Acknowledged notes that a database does not have as they were sent; one that both lack is one."""
-    mongodb, redis = found.mongodb, found.redis
-    return mongodb.missing + mongodb.altered + max(0, redis.missing - mongodb.missing)
 
 
 def _proof_s(limits: Limits, overhead_s: float) -> float:

@@ -8,7 +8,6 @@ import msgspec
 
 from loadgen.capacity.result import Machine
 from loadgen.collector import SecondRow
-from loadgen.reconcile import Reconciliation
 from loadgen.report import Data
 from loadgen.settings import Settings
 from loadgen.verdict import most_common_errors
@@ -137,7 +136,7 @@ def trial_of(wanted: Wanted, faults: list[Fault], data: Data, limit_s: float) ->
         silent_s=_silent_s(since),
         p99_ms=max((row.latency_ms.p99 for row in since), default=0.0),
         usual_p99_ms=max((row.latency_ms.p99 for row in load.series if 0 < row.second < int(began)), default=0.0),
-        lost=_lost(found) if found else None,
+        lost=found.lost + found.mongodb.vanished if found else None,
         doubled=found.mongodb.duplicated + found.redis.duplicated if found else None,
         settled=not load.ended_early and load.ended_at - load.started_at < data.settings.duration_s,
         limit_s=limit_s,
@@ -194,12 +193,6 @@ def _why(trial: Trial) -> str:
         UNPROVEN: f"Nobody saw it: {'; '.join(f'{fault.name}: {fault.error or fault.during}' for fault in unproven)}.",
     }
     return sentences.get(trial.verdict, "")
-
-
-def _lost(found: Reconciliation) -> int:
-    """Notes that a database does not have as they were sent; one that both lack is one."""
-    mongodb, redis = found.mongodb, found.redis
-    return mongodb.missing + mongodb.altered + mongodb.vanished + max(0, redis.missing - mongodb.missing)
 
 
 def _silent_s(rows: Sequence[SecondRow]) -> int:
