@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,20 +236,25 @@ def apart(result: Result) -> None:
 
 
 def services(result: Result) -> None:
-    name_databases("services")
-    pytest("services", result)
+    pytest("services", result, environment=databases_for("services"))
 
 
 def prover(result: Result) -> None:
-    name_databases("prover")
-    pytest("prover", result)
+    pytest("prover", result, environment=databases_for("prover"))
 
 
-def name_databases(stage: str) -> None:
-    """Names the test databases of the system on this machine, unless the environment has others."""
-    if needs_system(stage):
-        os.environ["MONGODB_URI"] = machine.mongodb_uri(machine.TEST_DATABASE)
-        os.environ["REDIS_URL"] = machine.redis_url(machine.TEST_REDIS_DATABASE)
+def databases_for(stage: str) -> dict[str, str]:
+    """What names the test databases of the system on this machine, unless the environment has others.
+
+    The environment itself stays as it is: stages run beside each other, and one that starts a process while a variable
+    is set fails with "Bad address".
+    """
+    if not needs_system(stage):
+        return {}
+    return {
+        "MONGODB_URI": machine.mongodb_uri(machine.TEST_DATABASE),
+        "REDIS_URL": machine.redis_url(machine.TEST_REDIS_DATABASE),
+    }
 
 
 def system(result: Result) -> None:
@@ -288,15 +293,18 @@ RUN: dict[str, Callable[[Result], None]] = {
 }
 
 
-def pytest(stage: str, result: Result, *options: str) -> None:
+def pytest(stage: str, result: Result, *options: str, environment: Mapping[str, str] | None = None) -> None:
     """Runs tests/<stage>, printing a line for each test as it goes (--quiet: for each file), and adds up the counts."""
     report = RESULTS / f"{stage}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"tests/{stage}", f"--junit-xml={report}"]
     plain = ["--verbose", "--no-header", "-p", "no:cacheprovider"]
-    # With a copy of the environment: a stage beside this one may set a variable at the moment in which it starts.
     process = subprocess.Popen(
-        [*command, *plain, *options], env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *plain, *options],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if process.stdout:
         copy(process.stdout, sys.stdout)
