@@ -132,6 +132,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "faults_known": faults.known,
     "faults_located": faults.located,
     "fault_trials": faults.trials,
+    "faults_once": faults.once,
+    "faults_impossible": faults.impossible,
     "faults_smaller": faults.smaller,
     "fault_refusals": faults.refusals,
     # A load test.

@@ -29,6 +29,7 @@ description:
   - What undoes a fault is started before the fault, in a process of its own that waits. So it is undone in time
     whatever becomes of this module, of the connection, or of the control machine.
   - Whatever an earlier call has not undone, because the host was switched off perhaps, is undone first.
+  - In check mode it makes nothing, and says what can be made, and what the probes say.
 options:
   faults:
     description: What to make; C(at) is the number of seconds after which a fault begins. See group_vars/all/faults.yml.
@@ -114,11 +115,19 @@ class Injector:
             shutil.rmtree(script.parent, ignore_errors=True)
         return [script.parent.name for script in left]
 
-    def make(self, fault: Fault) -> Told:
-        """Makes a fault, and returns once it is undone."""
+    def look(self, fault: Fault) -> Told:
+        """Says whether a fault can be made, and what its probe says, and makes nothing."""
         told = Told(fault.name)
         if fault.needs and (why := self._run(fault, fault.needs)).returncode:
             told.skipped = why.stdout.strip() or "this host cannot do it"
+        else:
+            told.before = self._probe(fault)
+        return told
+
+    def make(self, fault: Fault) -> Told:
+        """Makes a fault, and returns once it is undone."""
+        told = self.look(fault)
+        if told.skipped:
             return told
         time.sleep(fault.at)
         own = self.state / fault.word
@@ -208,12 +217,15 @@ def main() -> None:
             "faults": {"type": "list", "elements": "dict", "default": []},
             "functions": {"type": "str", "default": ""},
             "state": {"type": "path", "required": True},
-        }
+        },
+        supports_check_mode=True,
     )
     asked: list[dict[str, Any]] = module.params["faults"]
     injector = Injector(module.params["functions"], Path(module.params["state"]))
-    left = injector.undo_left()
     faults = [Fault(**{key: fault[key] for key in Fault.__dataclass_fields__ if key in fault}) for fault in asked]
+    if module.check_mode:
+        module.exit_json(changed=False, faults=[asdict(injector.look(fault)) for fault in faults], left=[])
+    left = injector.undo_left()
     with ThreadPoolExecutor(max_workers=max(1, len(faults))) as pool:
         told = list(pool.map(injector.make, faults))
     # A fault of a run beside this one may still be there.

@@ -169,7 +169,7 @@ def chaos(options: argparse.Namespace) -> None:
     """Runs a load test during which somebody else makes faults, and tells what all of them did so far."""
     from loadgen.capacity.result import this_machine
     from loadgen.chaos.page import read_chaos, write_chaos
-    from loadgen.chaos.result import Fault, Wanted, chaos_of, trial_of
+    from loadgen.chaos.result import Fault, Impossible, Wanted, chaos_of, trial_of
     from loadgen.progress import say
     from loadgen.report import Data
 
@@ -194,7 +194,8 @@ def chaos(options: argparse.Namespace) -> None:
     data = msgspec.json.decode(directory.data.read_bytes(), type=Data)
     trial = trial_of(wanted, faults, data, options.recovery_s)
     trials = [*(earlier.trials if earlier else []), trial]
-    write_chaos(search.path, chaos_of(trials, settings, this_machine(), time.time()))
+    impossible = msgspec.convert(options.impossible, list[Impossible])
+    write_chaos(search.path, chaos_of(trials, impossible, settings, this_machine(), time.time()))
     say(f"{trial.name}: {trial.verdict}, {trial.failures:,} of {trial.requests:,} requests failed")
 
 
@@ -380,6 +381,12 @@ def _add_trial(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--number", type=int, required=True, help="from 1 up")
     add("--trial", type=json.loads, required=True, help='JSON: {"name": "killed/redis", "says": "...", "seconds": 0}')
+    add(
+        "--impossible",
+        type=json.loads,
+        required=True,
+        help='JSON: [{"name": "slowed/relay", "says": "...", "why": "..."}]',
+    )
     add("--chaos-rate", type=float, required=True, help="requests a second, open arrivals")
     add("--recovery", dest="recovery_s", type=float, required=True, help="seconds within which it has to serve again")
 

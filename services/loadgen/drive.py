@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import time
 from typing import Any
 
 import gevent
@@ -14,6 +13,7 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner
 
 from course.settings import Environment as EnvironmentVariables
+from loadgen import clock
 from loadgen.collector import REPORTED_S, Collector
 from loadgen.figures import replicas_now
 from loadgen.locustfile import NotePoster
@@ -90,7 +90,7 @@ class UsersOverTime(LoadTestShape):
     def tick(self) -> tuple[int, float]:
         """How many, and how many may start or stop in a second. It is one at least: without any, nothing begins."""
         settings = self._settings
-        elapsed_s = 0.0 if self.began_at is None else time.time() - self.began_at
+        elapsed_s = 0.0 if self.began_at is None else clock.time() - self.began_at
         share = settings.shape.users_at(min(elapsed_s / settings.duration_s, 1.0))
         return max(1, round(settings.users * share)), settings.spawn_rate
 
@@ -103,7 +103,7 @@ class Drive:
         self.settings = settings
         self.directory = directory
         self.runner = runner
-        self.collector = Collector(settings, directory, time.time())
+        self.collector = Collector(settings, directory, clock.time())
         self.replicas: dict[str, int] = {}
 
     def run(self) -> None:
@@ -112,26 +112,26 @@ class Drive:
         workers = list(self.runner.clients)
         self.runner.start_shape()
         self._await_users()
-        started_at = self.shape.began_at = time.time()
+        started_at = self.shape.began_at = clock.time()
         self.collector.begin(started_at)
         for worker in workers:
             self.collector.expect(worker, started_at)
         looking = gevent.spawn(self._look)
         ended_early = self._watch(started_at + self.settings.duration_s)
         looking.kill(block=False)
-        ended_at = time.time()
+        ended_at = clock.time()
         self._end()
-        write_json(self.directory.load, self.collector.finish(ended_at, time.time(), ended_early))
+        write_json(self.directory.load, self.collector.finish(ended_at, clock.time(), ended_early))
 
     def _take(self, data: dict[str, Any], **_: Any) -> None:
         if packed := data.get("loadgen"):
-            self.collector.take(read_report(packed), time.time())
+            self.collector.take(read_report(packed), clock.time())
 
     def _await_users(self) -> None:
         """The run's time begins with its first user: before, the workers make their pools."""
-        deadline = time.time() + CONNECT_S
+        deadline = clock.time() + CONNECT_S
         while not self.runner.user_count:
-            if time.time() > deadline:
+            if clock.time() > deadline:
                 self._keep_users()
                 raise NoLoad(f"No user started within {CONNECT_S} s: look at the logs of the load test's workers.")
             gevent.sleep(0.02)
@@ -149,10 +149,10 @@ class Drive:
 
     def _watch(self, deadline: float) -> str:
         """Tells how it goes until the deadline, or until there is a reason to end before: returns it."""
-        next_line = time.time() + PROGRESS_S
-        while (now := time.time()) < deadline:
+        next_line = clock.time() + PROGRESS_S
+        while (now := clock.time()) < deadline:
             gevent.sleep(max(0.0, min(next_line, deadline) - now))
-            now = time.time()
+            now = clock.time()
             if now < next_line:
                 continue
             next_line += PROGRESS_S
@@ -187,18 +187,18 @@ class Drive:
         # In this state Locust does not hand the users of a worker that leaves to the others.
         self.runner.update_state(STATE_STOPPING)
         self.runner.send_message("quit")
-        deadline = time.time() + STOP_TIMEOUT_S + SILENT_S
-        while time.time() < deadline and (waiting := self.collector.unfinished()):
+        deadline = clock.time() + STOP_TIMEOUT_S + SILENT_S
+        while clock.time() < deadline and (waiting := self.collector.unfinished()):
             # A worker whose users still wait for answers goes on reporting.
-            if set(waiting) <= set(self.collector.silent(time.time(), SILENT_S)):
+            if set(waiting) <= set(self.collector.silent(clock.time(), SILENT_S)):
                 break
             gevent.sleep(0.05)
 
 
 def _await_workers(runner: MasterRunner, expected: int) -> None:
-    deadline = time.time() + CONNECT_S
+    deadline = clock.time() + CONNECT_S
     while (connected := len(runner.clients.ready)) < expected:
-        if time.time() > deadline:
+        if clock.time() > deadline:
             raise NoLoad(f"Only {connected} of {expected} workers connected within {CONNECT_S} s: look at their logs.")
         say(f"waiting for workers: {connected} of {expected}")
         gevent.sleep(1)
@@ -218,6 +218,8 @@ def _options(settings: Settings) -> argparse.Namespace:
 
 
 def _quieten() -> None:
-    """Locust's own reports to the master once a second, and only its warnings in the log."""
+    """Locust's own reports to the master once a second, by the clock of the load test; only its warnings in the log."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     locust.runners.WORKER_REPORT_INTERVAL = REPORT_S
+    # A worker would leave where the host's clock goes on by a minute at once.
+    locust.runners.time = clock  # type: ignore[attr-defined]

@@ -1,6 +1,5 @@
 """What Prometheus is told of a load test while it runs: GET /metrics of the master."""
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
@@ -10,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector as PrometheusCollector
 
 from course.metrics import SECONDS
+from loadgen import clock
 from loadgen.collector import Collector
 from loadgen.latency import recorded
 
@@ -42,7 +42,7 @@ class Figures(PrometheusCollector):
             seconds.add_metric([route], *_buckets(histogram))
         yield seconds
         rows = collector.worker_rows()
-        silent = len(collector.silent(time.time(), self._silent_s))
+        silent = len(collector.silent(clock.time(), self._silent_s))
         workers = GaugeMetricFamily("loadtest_workers", "Processes that send the load", labels=["state"])
         workers.add_metric(["at work"], len(rows) - silent)
         workers.add_metric(["silent"], silent)

@@ -1,9 +1,9 @@
 """The line that tells how a run is going, while it goes."""
 
 import os
-import time
 from collections.abc import Mapping
 
+from loadgen import clock
 from loadgen.collector import Collector
 from loadgen.latency import latency_of
 from loadgen.settings import STEP, Settings
@@ -22,7 +22,7 @@ def line(
 
     Replicas are told where anything has another number of them than one.
     """
-    now = time.time()
+    now = clock.time()
     interval = collector.next_interval(now)
     requests = sum(interval.requests.values())
     rate = requests / max(now - interval.since, 0.001)

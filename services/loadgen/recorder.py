@@ -8,6 +8,7 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from course.cgroup import Periods, cpu_limit, cpu_periods
+from loadgen import clock
 from loadgen.latency import count, new_histogram
 
 SCHEDSTAT = Path("/proc/self/schedstat")
@@ -107,7 +108,7 @@ class Recorder:
 
     def report(self, users: int) -> WorkerReport:
         """Everything since the last report, except the second that is still under way; `users` have begun so far."""
-        this_second = int(time.time())
+        this_second = int(clock.time())
         self._users = users
         done = [second for second in self._latencies if self.final or second < this_second]
         cpu, waited, wall = time.process_time(), waited_for_a_core(), time.perf_counter()
@@ -117,7 +118,7 @@ class Recorder:
             worker=self.worker,
             number=self._reports,
             final=self.final,
-            sent_at=time.time(),
+            sent_at=clock.time(),
             users=users,
             seconds={second: self._pack(second) for second in done},
             errors={name: dict(kinds) for name, kinds in self._errors.items()},
@@ -143,7 +144,7 @@ class Recorder:
         return report
 
     def _count(self, name: str, latency_s: float) -> int:
-        second = int(time.time())
+        second = int(clock.time())
         names = self._latencies.get(second)
         if names is None:
             names = self._latencies[second] = {}

@@ -16,42 +16,64 @@ from .workloads import Described
 ALL = "all"
 MOST_AT_ONCE = 3  # of a drawn schedule
 WITHIN_S = 6.0  # in which those begin that overlap
-ALONE = (
-    "Faults that come together, or are drawn, need one host that has everything: in a cluster, name them one by one."
-)
+ALONE = "{name}: a host that restarts takes every other fault with it, so this comes alone."
+HERE = "it is the machine that runs the play"
+LOADED = "it sends the load"
 
-FIELDS = ("inject", "undo", "probe", "proof", "needs", "seconds", "recovery")
+FIELDS = ("inject", "undo", "probe", "proof", "needs", "seconds", "recovery", "restarts", "elsewhere")
 
 Groups = Mapping[str, Sequence[str]]
 Fault = dict[str, Any]
 Trial = dict[str, Any]
 
 
-def known(kinds: Mapping[str, Mapping[str, Any]], workloads: Described, platform: str, groups: Groups) -> list[Fault]:
-    """Every fault that there is, as the module `inject_faults` takes it, and with what it says."""
+def known(
+    kinds: Mapping[str, Mapping[str, Any]],
+    workloads: Described,
+    platform: str,
+    groups: Groups,
+    here: Sequence[str] = (),
+) -> list[Fault]:
+    """Every fault that there is, as the module `inject_faults` takes it, and with what it says.
+
+    `here` are the hosts that are the control machine.
+    """
+    servers = groups.get("servers", [])
     targets = {
         **{of: list(named(workloads)) for of, named in TARGETS.items()},
-        "server": _hosts(groups.get("servers", [])),
-        "node": _hosts([*groups.get("servers", []), *groups.get("agents", [])]),
+        "server": _hosts(servers),
+        "host": _hosts([*servers, *groups.get("agents", [])] or groups.get("ops", [])),
     }
+    loading = [*groups.get("ops", []), *groups.get("load", [])]
     return [
-        _fault(f"{kind}/{name}", spec, target)
+        _fault(f"{kind}/{name}", spec, target) | _needed(spec, name, here, loading)
         for kind, spec in kinds.items()
         for name, target in targets[spec["of"]]
         if name in spec.get("only", [name]) and platform in spec.get("platforms", [platform])
     ]
 
 
+def _needed(spec: Mapping[str, Any], host: str, here: Sequence[str], loading: Sequence[str]) -> Fault:
+    """What a fault needs that does more to a host than to the system on it."""
+    if spec.get("elsewhere") and host in here:
+        return _impossible(HERE)
+    return _impossible(LOADED) if spec.get("restarts") and host in loading else {}
+
+
 def located(faults: Sequence[Fault], cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """On which `host` of a cluster each fault is made, in its `faults`, with the names that things have there.
+    """Which `faults` are made on each `host` of a cluster, with the names that things have there.
 
     `cluster` has its `pods` and `services` as Kubernetes describes them, the inventory's hosts by their addresses as
     `hosts`, the `pod_network`, and whether there is a `mesh`. What has several pods fails in the first one of them.
     """
-    return [_located(fault, cluster) for fault in faults]
+    places: dict[str, list[Fault]] = {}
+    for fault in faults:
+        host, located_fault = _located(fault, cluster)
+        places.setdefault(host, []).append(located_fault)
+    return [{"host": host, "faults": found} for host, found in places.items()]
 
 
-def _located(fault: Fault, cluster: Mapping[str, Any]) -> dict[str, Any]:
+def _located(fault: Fault, cluster: Mapping[str, Any]) -> tuple[str, Fault]:
     target = fault["environment"]
     if "HOST" in target:
         others = [address for address, host in cluster["hosts"].items() if host != target["HOST"]]
@@ -63,30 +85,43 @@ def _located(fault: Fault, cluster: Mapping[str, Any]) -> dict[str, Any]:
     if pod is None:
         return _made_on(next(iter(cluster["hosts"].values())), fault, target, f"no pod of {name} runs")
     missing = "the proxies of the mesh have its connections" if cluster["mesh"] and "CALLER" in target else ""
-    states = pod["status"]["containerStatuses"]
-    ids = {state["name"]: state["containerID"].rpartition("/")[2] for state in states}
-    environment = {**target, **_in_pod(target, name, ids, cluster)}
+    containers = {state["name"]: _log(pod, state["name"]) for state in pod["status"]["containerStatuses"]}
+    environment = {**target, **_in_pod(target, name, containers, cluster)}
     return _made_on(cluster["hosts"][pod["status"]["hostIP"]], fault, environment, missing)
 
 
-def _in_pod(target: Mapping[str, str], name: str, ids: Mapping[str, str], cluster: Mapping[str, Any]) -> dict[str, str]:
-    """The names of things in a pod of the workload `name`, whose containers have these ids."""
+def _log(pod: Mapping[str, Any], container: str) -> str:
+    """How the kubelet begins the name of a container's log; it ends with the id, which is new after each end."""
+    return f"{pod['metadata']['name']}_{pod['metadata']['namespace']}_{container}"
+
+
+def _in_pod(
+    target: Mapping[str, str], name: str, containers: Mapping[str, str], cluster: Mapping[str, Any]
+) -> dict[str, str]:
+    """The names of things in a pod of the workload `name`, which has these containers."""
     if "CONTAINER" in target:
-        return {"CONTAINER": ids[target["CONTAINER"].removeprefix(f"{name}-")]}
+        return {"CONTAINER": containers[target["CONTAINER"].removeprefix(f"{name}-")]}
     if "CONTAINERS" in target:
-        return {"CONTAINERS": " ".join(ids.values())}
+        return {"CONTAINERS": " ".join(containers.values())}
     called = target["CALLED" if "CALLED" in target else "WORKLOAD"]
     services = [found for found in cluster["services"] if found["spec"].get("selector", {}).get("app") == called]
     if "CALLED" in target:
-        return {"WORKLOAD": ids[name], "CALLED": f"{called}.{services[0]['metadata']['namespace']}.svc.cluster.local."}
+        return {
+            "WORKLOAD": containers[name],
+            "CALLED": f"{called}.{services[0]['metadata']['namespace']}.svc.cluster.local.",
+        }
     addresses = [found["spec"]["clusterIP"] for found in services if found["spec"]["clusterIP"] != "None"]
     addresses += [pod["status"]["podIP"] for pod in cluster["pods"] if _runs(pod) and _app(pod) == called]
-    return {"CALLER": ids[name], "ADDRESSES": ",".join(addresses)}
+    return {"CALLER": containers[name], "ADDRESSES": ",".join(addresses)}
 
 
-def _made_on(host: str, fault: Fault, environment: Mapping[str, str], missing: str = "") -> dict[str, Any]:
-    needs = {"needs": f"echo {quote(missing)}; false"} if missing else {}
-    return {"host": host, "faults": [{**fault, "environment": dict(environment), **needs}]}
+def _made_on(host: str, fault: Fault, environment: Mapping[str, str], missing: str = "") -> tuple[str, Fault]:
+    needs = _impossible(missing) if missing else {}
+    return host, {**fault, "environment": dict(environment), **needs}
+
+
+def _impossible(why: str) -> Fault:
+    return {"needs": f"echo {quote(why)}; false"}
 
 
 def _app(pod: Mapping[str, Any]) -> str:
@@ -106,7 +141,8 @@ def trials(faults: Sequence[Fault], wanted: object, seed: object) -> list[Trial]
     where the second one begins 2.5 seconds after the first.
     """
     by_name = {fault["name"]: fault for fault in faults}
-    asked = list(_drawn(by_name, wanted, seed)) if _is_number(wanted) else _groups(wanted)
+    together = [name for name, fault in by_name.items() if "restarts" not in fault]
+    asked = list(_drawn(together, wanted, seed)) if _is_number(wanted) else _groups(wanted)
     return [
         trial
         for group in asked
@@ -114,6 +150,24 @@ def trials(faults: Sequence[Fault], wanted: object, seed: object) -> list[Trial]
             [_trial([fault]) for fault in faults if group in (ALL, fault["kind"])]
             or [_trial([by_name[name] | {"at": at} for name, at in _together(group)])]
         )
+    ]
+
+
+def once(faults: Iterable[Fault]) -> list[Fault]:
+    """Each fault once, by its name."""
+    return list({fault["name"]: fault for fault in faults}.values())
+
+
+def impossible(trials: Iterable[Trial], seen: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The trials of which nothing is possible: their `name`, what they would have done (`says`), and `why` not.
+
+    `seen` is what the module `inject_faults` says of their faults.
+    """
+    why = {fault["name"]: fault["skipped"] for fault in seen if fault["skipped"]}
+    return [
+        {"name": trial["name"], "says": trial["says"], "why": "; ".join(dict.fromkeys(why[name] for name in names))}
+        for trial in trials
+        if set(names := [fault["name"] for fault in trial["faults"]]) <= set(why)
     ]
 
 
@@ -132,13 +186,8 @@ def smaller(tried: Iterable[Mapping[str, Any]]) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name not in {trial["name"] for trial in tried}]
 
 
-def refusals(
-    options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[Fault], together: bool = True
-) -> list[str]:
-    """A sentence for each option that is not possible; `hosts` are those that send the load.
-
-    Faults come `together` where one host has them all.
-    """
+def refusals(options: Mapping[str, Any], hosts: Sequence[str], faults: Sequence[Fault]) -> list[str]:
+    """A sentence for each option that is not possible; `hosts` are those that send the load."""
     rate, wanted = number(options["chaos_rate"]), options["faults"]
     checks = [
         ("the group load", bool(hosts), "hosts of the inventory that send the load"),
@@ -156,7 +205,10 @@ def refusals(
         if name not in names and group not in {ALL, *kinds}
     ]
     nothing = [] if str(wanted) not in ("", "0", "[]") else ["faults must be all, a number, or names of faults."]
-    alone = [] if together or not (_is_number(wanted) or any("+" in group for group in asked)) else [ALONE]
+    restarts = {fault["name"] for fault in faults if "restarts" in fault}
+    alone = [
+        ALONE.format(name=name) for group in asked for name, _ in _together(group) if name in restarts and name != group
+    ]
     return [*sentences(checks, {"the group load": ", ".join(hosts), **options}), *unknown, *nothing, *alone]
 
 

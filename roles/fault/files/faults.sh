@@ -218,3 +218,43 @@ cut_off() {
 reach() {
   if ping -c 1 -W 1 "${1%%,*}" >/dev/null 2>&1; then echo "the other nodes answer"; else echo "no answer"; fi
 }
+
+# Whether this host has a clock of its own; says why not.
+can_set_clock() {
+  if [ "$(cat /proc/1/comm)" != systemd ] || systemd-detect-virt --container --quiet; then
+    echo "this host is a container, which has the clock of its machine"
+    return 1
+  fi
+}
+
+# Seconds since this host was started, which go on evenly.
+uptime_s() {
+  cut -d ' ' -f 1 /proc/uptime
+}
+
+# When this host was started, by its clock as it is now.
+started_at() {
+  echo "$(date +%s.%N) $(uptime_s)" | awk '{ printf "%.2f", $1 - $2 }'
+}
+
+# Sets the clock so many seconds ahead, and keeps what is needed to set it right however long that takes.
+step_clock() {
+  started_at >"$STATE/started" && date --set "@$(echo "$(date +%s.%N) $1" | awk '{ printf "%.3f", $1 + $2 }')" >/dev/null
+}
+
+restore_clock() {
+  date --set "@$(echo "$(cat "$STATE/started") $(uptime_s)" | awk '{ printf "%.3f", $1 + $2 }')" >/dev/null
+}
+
+# By how much the clock has moved against the time that has passed since the host was started.
+clock() {
+  local moved
+  moved=$(echo "$(started_at) $(cat "$STATE/started" 2>/dev/null)" | awk '{ printf "%d", (NF > 1) ? $1 - $2 : 0 }')
+  if ((moved > 60)); then
+    echo "$moved s ahead"
+  elif ((moved < -60)); then
+    echo "${moved#-} s behind"
+  else
+    echo "right"
+  fi
+}

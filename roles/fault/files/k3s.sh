@@ -1,15 +1,22 @@
 # shellcheck shell=bash
-# Where things are, as faults.sh asks for them: containers and pods of this node are named by the id of a container.
+# Where things are, as faults.sh asks for them: containers and pods of this node are named as the logs of containers.
+
+# The id that a container has now: the kubelet makes another log for each.
+id_of() {
+  # shellcheck disable=SC2012 # the newest, of names without anything to quote
+  ls -t /var/log/containers/"$1"-*.log 2>/dev/null | sed -n '1s/.*-\([0-9a-f]*\)\.log$/\1/p'
+}
 
 process_of() {
-  local group process
+  local id group process
+  id=$(id_of "$1") && [ -n "$id" ] || return
   while read -r group; do
     process=${group//[!0-9]/}
     if [ "$(awk '/^NSpid:/ { print $NF }' "/proc/$process/status" 2>/dev/null)" = 1 ]; then
       echo "$process"
       return
     fi
-  done < <(grep --files-with-matches --no-messages --fixed-strings "$1" /proc/[0-9]*/cgroup)
+  done < <(grep --files-with-matches --no-messages --fixed-strings "$id" /proc/[0-9]*/cgroup)
 }
 
 main_process_of() {

@@ -13,7 +13,7 @@ from loadgen.verdict import Judgement
 
 _COLUMNS = (
     *("fault", "verdict", "proven", "requests", "failures", "first_failure_s", "last_failure_s", "recovered_s"),
-    *("silent_s", "p99_ms", "usual_p99_ms", "lost", "doubled"),
+    *("silent_s", "p99_ms", "usual_p99_ms", "lost", "doubled", "replicas"),
 )
 
 
@@ -36,7 +36,11 @@ def write_chaos(directory: Path, chaos: Chaos) -> None:
 def render(chaos: Chaos) -> str:
     """What survives as one HTML page."""
     return template("chaos.html.j2").render(
-        chaos=chaos, settings=chaos.settings, machine=chaos.machine, charts=list(map(_chart, chaos.trials))
+        chaos=chaos,
+        settings=chaos.settings,
+        machine=chaos.machine,
+        replicas=_replicas,
+        charts=list(map(_chart, chaos.trials)),
     )
 
 
@@ -44,9 +48,17 @@ def _row(trial: Trial) -> tuple[object, ...]:
     cells = (
         *(trial.name, trial.verdict, all(fault.proven for fault in trial.faults), trial.requests, trial.failures),
         *(trial.first_failure_s, trial.last_failure_s, trial.recovered_s, trial.silent_s),
-        *(trial.p99_ms, trial.usual_p99_ms, trial.lost, trial.doubled),
+        *(trial.p99_ms, trial.usual_p99_ms, trial.lost, trial.doubled, _replicas(trial)),
     )
     return tuple("" if cell is None else cell for cell in cells)
+
+
+def _replicas(trial: Trial) -> str:
+    """How many there were of each workload, where that was not one of each all the time: `relay 1 to 3, direct 1`."""
+    return ", ".join(
+        f"{name} {fewest}" + (f" to {most}" if most != fewest else "")
+        for name, (fewest, most) in trial.replicas.items()
+    )
 
 
 def _chart(trial: Trial) -> Drawn:

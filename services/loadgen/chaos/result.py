@@ -8,6 +8,7 @@ import msgspec
 
 from loadgen.capacity.result import Machine
 from loadgen.collector import SecondRow
+from loadgen.figures import replica_ranges
 from loadgen.report import Data
 from loadgen.settings import Settings
 from loadgen.verdict import most_common_errors
@@ -42,6 +43,14 @@ class Wanted(msgspec.Struct):
     seconds: float
 
 
+class Impossible(msgspec.Struct):
+    """A fault that was asked for and cannot be made here: what it would have done, and why it cannot."""
+
+    name: str
+    says: str
+    why: str
+
+
 class Second(msgspec.Struct):
     """One second of a trial: how many requests were answered, how many of them failed, and the p99 in ms."""
 
@@ -54,12 +63,15 @@ class Second(msgspec.Struct):
 class Trial(msgspec.Struct):
     """A load test with a fault, or with several at once, and what became of its notes.
 
-    `began` and `ended` are when the faults did, in seconds of the load test. `first_failure_s` and `last_failure_s`
-    are seconds since `began`, None where no request failed; `recovered_s` are those from `ended` to the last failure.
-    `silent_s` is the longest time without a note acknowledged, `p99_ms` the p99 of the slowest second since `began`,
-    `usual_p99_ms` that before it. `lost` and `doubled` are None where nobody could look. `settled` says whether the
-    system served again, without a failure, before the time for that was over. The `verdict` is the worst that can be
-    said of it, and `why` it is a failure, in a sentence; empty where it is none.
+    `began` and `ended` are when the faults did, in seconds of the load test. Of all `requests`, so many as
+    `failures` failed since `began`; `failed_before` had failed before, and `errors` has all of them by kind.
+    `first_failure_s` and `last_failure_s` are seconds since `began`, None where none failed; `recovered_s` are
+    those from `ended` to the last failure. `silent_s` is the longest time without a note acknowledged, `p99_ms` the
+    p99 of the slowest second since `began`, `usual_p99_ms` that before it. `lost` and `doubled` are None where
+    nobody could look. `settled` says whether the system served again, without a failure, before the time for that
+    was over. The `verdict` is the worst that can be said of it, and `why` it is a failure, in a sentence; empty
+    where it is none. `replicas` are the fewest and the most of each workload, where it was not one of each all the
+    time.
     """
 
     name: str
@@ -70,6 +82,7 @@ class Trial(msgspec.Struct):
     ended: float
     requests: int
     failures: int
+    failed_before: int
     errors: dict[str, int]
     first_failure_s: int | None
     last_failure_s: int | None
@@ -85,12 +98,17 @@ class Trial(msgspec.Struct):
     seconds: list[Second]
     verdict: str = SURVIVED
     why: str = ""
+    replicas: dict[str, tuple[int, int]] = {}
 
 
 class Chaos(msgspec.Struct):
-    """All trials, and under what conditions: the `answer` in sentences, and `refusals` to call it a success."""
+    """All trials, and under what conditions: the `answer` in sentences, and `refusals` to call it a success.
+
+    For the faults that are `impossible` here, there is no trial.
+    """
 
     trials: list[Trial]
+    impossible: list[Impossible]
     settings: Settings
     machine: Machine
     started_at: str
@@ -128,7 +146,8 @@ def trial_of(wanted: Wanted, faults: list[Fault], data: Data, limit_s: float) ->
         began=round(began, 1),
         ended=round(ended, 1),
         requests=load.requests,
-        failures=load.failures,
+        failures=sum(row.failures for row in since),
+        failed_before=load.failures - sum(row.failures for row in since),
         errors=dict(most_common_errors(load)),
         first_failure_s=max(0, failed[0] - int(began)) if failed else None,
         last_failure_s=last - int(began) if last is not None else None,
@@ -142,18 +161,24 @@ def trial_of(wanted: Wanted, faults: list[Fault], data: Data, limit_s: float) ->
         limit_s=limit_s,
         reasons=data.summary.reasons,
         seconds=[Second(row.second, row.requests, row.failures, row.latency_ms.p99) for row in load.series],
+        replicas=replica_ranges(data.workloads),
     )
     trial.verdict = _verdict(trial)
     trial.why = _why(trial)
     return trial
 
 
-def chaos_of(trials: Sequence[Trial], settings: Settings, machine: Machine, now: float) -> Chaos:
+def chaos_of(
+    trials: Sequence[Trial], impossible: Sequence[Impossible], settings: Settings, machine: Machine, now: float
+) -> Chaos:
     """All that is there so far; `now` is in seconds since the epoch."""
     started_at = min(trial.started_at for trial in trials)
     seconds = round(now - datetime.fromisoformat(started_at).timestamp(), 1)
-    chaos = Chaos(list(trials), settings, machine, started_at, seconds)
-    chaos.answer = [_told(trial) for trial in chaos.worst_first]
+    chaos = Chaos(list(trials), list(impossible), settings, machine, started_at, seconds)
+    chaos.answer = [
+        *(_told(trial) for trial in chaos.worst_first),
+        *(f"{fault.name}: {SKIPPED} ({fault.why})" for fault in chaos.impossible),
+    ]
     chaos.refusals = [f"{trial.name}: {trial.why}" for trial in chaos.failed]
     return chaos
 

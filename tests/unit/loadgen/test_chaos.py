@@ -5,7 +5,7 @@ import pytest
 
 from loadgen.capacity.result import this_machine
 from loadgen.chaos.page import read_chaos, write_chaos
-from loadgen.chaos.result import Fault, Wanted, chaos_of, trial_of
+from loadgen.chaos.result import Fault, Impossible, Wanted, chaos_of, trial_of
 from loadgen.collector import REPORTED_S, Collector
 from loadgen.reconcile import Reconciled, ReconciledDocuments, Reconciliation
 from loadgen.report import Data, write_report
@@ -68,12 +68,16 @@ def trial(directory, make_report, make_second):
 def test_a_fault_is_told_with_what_it_cost(trial):
     found = trial(failing=range(7, 13))
     assert (found.verdict, found.why) == ("survived", "")
-    assert (found.requests, found.failures, found.errors) == (80, 12, {"503": 12})
+    assert (found.requests, found.failures, found.failed_before, found.errors) == (80, 12, 0, {"503": 12})
     # It began in second 6 and ended in second 10; the last failure was in second 12.
     assert (found.first_failure_s, found.last_failure_s, found.recovered_s) == (1, 7, 3)
     assert found.silent_s == 0, "the other route went on"
     assert found.p99_ms > 800
     assert 11 < found.usual_p99_ms < 13
+    early = trial(failing=[2, 7])
+    assert (early.failures, early.failed_before, early.first_failure_s) == (2, 2, 1), (
+        "what failed before is not its own"
+    )
     quiet = trial()
     assert (quiet.first_failure_s, quiet.last_failure_s, quiet.recovered_s) == (None, None, 0)
 
@@ -102,16 +106,21 @@ def test_the_worst_that_can_be_said_is_the_verdict(trial, trial_is, verdict, why
 def test_the_page_has_the_worst_first_and_every_fault(trial, tmp_path):
     survived, lost = trial(failing=[7]), trial(missing=1)
     lost.name = "killed/ledger"
-    write_chaos(tmp_path, chaos_of([survived, lost], OF_FAULTS, this_machine(), 1e9))
+    lost.replicas = {"relay": (1, 3), "direct": (2, 2)}
+    slowed = Impossible("slowed/relay", "every packet is late", "the kernel has none")
+    write_chaos(tmp_path, chaos_of([survived, lost], [slowed], OF_FAULTS, this_machine(), 1e9))
     page = Page((tmp_path / "chaos.html").read_text())
     assert page.addresses == []
     assert page.text.index("killed/ledger") < page.text.index("refused/direct-redis")
     assert "connected → refused → connected" in page.text
+    assert "replicas: relay 1 to 3, direct 2" in page.text
+    assert "the kernel has none" in page.text
     assert "FAIL" in page.text
     found = read_chaos(tmp_path)
     assert found
     assert found.refusals == ["killed/ledger: 1 acknowledged notes were lost."]
     assert found.answer[1] == "refused/direct-redis: survived, 2 of 80 requests failed, served again 0 s after it"
+    assert found.answer[2] == "slowed/relay: not possible here (the kernel has none)"
     assert '<failure message="1 acknowledged notes were lost."' in (tmp_path / "junit.xml").read_text()
     assert (tmp_path / "faults.csv").read_text().splitlines()[1].startswith("killed/ledger,lost,True,80,0,,,0")
 

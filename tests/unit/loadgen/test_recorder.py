@@ -20,7 +20,7 @@ def clock(monkeypatch):
         now = 1000.5
 
     clock = Clock()
-    monkeypatch.setattr("loadgen.recorder.time.time", lambda: clock.now)
+    monkeypatch.setattr("loadgen.recorder.clock.time", lambda: clock.now)
     return clock
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -70,11 +72,21 @@ def test_what_fails_together_is_tried_with_fewer() -> None:
     assert faults.smaller([*tried, *({"name": name, "why": ""} for name in ("a/x", "c/z@2"))]) == []
 
 
+def test_what_cannot_be_made_at_all_is_not_tried() -> None:
+    seen = [{"name": "killed/direct", "skipped": ""}, {"name": "full/redis", "skipped": "it has no limit"}]
+    trials = faults.trials(KNOWN, "killed/direct+full/redis,full/redis,killed/direct", 1)
+    (told,) = faults.impossible(trials, seen)
+    assert (told["name"], told["why"]) == ("full/redis", "it has no limit")
+    assert [fault["name"] for fault in faults.once(fault for trial in trials for fault in trial["faults"])] == [
+        *("killed/direct", "full/redis"),
+    ]
+
+
 def pod(workload: str, number: int, *, ready: bool = True) -> dict[str, Any]:
-    ids = {workload: f"{workload}{number}id", "exporter": f"exporter{number}id"}
-    states = [{"name": name, "containerID": f"containerd://{found}", "ready": ready} for name, found in ids.items()]
+    states = [{"name": name, "ready": ready} for name in (workload, "exporter")]
     status = {"hostIP": f"10.0.0.{number}", "podIP": f"10.42.{number}.7", "containerStatuses": states}
-    return {"metadata": {"labels": {"app": workload}}, "status": status}
+    metadata = {"name": f"{workload}-{number}", "namespace": "courseload", "labels": {"app": workload}}
+    return {"metadata": metadata, "status": status}
 
 
 CLUSTER: dict[str, Any] = {
@@ -100,13 +112,14 @@ def test_in_a_cluster_a_fault_is_made_on_the_node_of_its_pod() -> None:
         return place["host"], fault["environment"], fault.get("needs", "")
 
     host, environment, _ = made("killed/redis-exporter")
-    assert (host, environment["CONTAINER"]) == ("server1", "exporter1id")
-    assert made("pod-killed/direct")[1]["CONTAINERS"] == "direct2id exporter2id"
+    assert (host, environment["CONTAINER"]) == ("server1", "redis-1_courseload_exporter")
+    assert made("pod-killed/direct")[1]["CONTAINERS"] == "direct-2_courseload_direct direct-2_courseload_exporter"
     host, environment, _ = made("refused/direct-redis")
-    assert (host, environment["CALLER"]) == ("agent1", "direct2id"), "the first one is not ready"
+    assert (host, environment["CALLER"]) == ("agent1", "direct-2_courseload_direct"), "the first one is not ready"
     assert environment["ADDRESSES"] == "10.43.0.9,10.42.1.7"
     host, environment, _ = made("nameless/direct")
-    assert (environment["WORKLOAD"], environment["CALLED"]) == ("direct2id", "redis.courseload.svc.cluster.local.")
+    assert environment["WORKLOAD"] == "direct-2_courseload_direct"
+    assert environment["CALLED"] == "redis.courseload.svc.cluster.local."
     host, environment, needs = made("cut-off/agent1")
     assert (host, environment["OTHERS"], needs) == ("agent1", "10.0.0.1", "")
     assert made("server-stopped/server1")[0] == "server1"
@@ -118,7 +131,27 @@ def test_in_a_cluster_a_fault_is_made_on_the_node_of_its_pod() -> None:
     assert meshed["faults"][0]["needs"] == "echo 'the proxies of the mesh have its connections'; false"
     alone = {**CLUSTER, "hosts": {"10.0.0.2": "agent1"}}
     assert "there is no other node" in faults.located([of["cut-off/agent1"]], alone)[0]["faults"][0]["needs"]
-    assert faults.refusals({**OPTIONS, "faults": 3}, ["here"], list(of.values()), together=False) == [faults.ALONE]
+    both = [of["killed/redis"], of["cut-off/agent1"], of["cut/direct-redis"]]
+    assert [
+        (place["host"], [fault["name"] for fault in place["faults"]]) for place in faults.located(both, CLUSTER)
+    ] == [("server1", ["killed/redis"]), ("agent1", ["cut-off/agent1", "cut/direct-redis"])]
+
+
+def test_a_host_restarts_alone_and_only_where_nothing_else_is_on_it() -> None:
+    groups = {"servers": ["server1"], "agents": ["agent1", "agent2"], "ops": ["ops"], "load": ["agent2"]}
+    known = faults.known(KINDS, WORKLOADS, "k3s", groups, here=["server1"])
+    needs = {fault["name"]: fault.get("needs") for fault in known}
+    assert needs["rebooted/server1"] == needs["clock-ahead/server1"] == f"echo '{faults.HERE}'; false"
+    assert needs["power-cut/agent2"] == f"echo '{faults.LOADED}'; false"
+    assert needs["rebooted/agent1"] is None
+    assert needs["clock-ahead/agent2"] == "can_set_clock"
+    wanted = {**OPTIONS, "faults": "killed/redis+rebooted/agent1,power-cut"}
+    assert faults.refusals(wanted, ["agent2"], known) == [faults.ALONE.format(name="rebooted/agent1")]
+    drawn = faults.trials(known, 200, 1)
+    assert not {fault["kind"] for trial in drawn for fault in trial["faults"]} & {"rebooted", "power-cut"}
+    one_host = faults.known(KINDS, WORKLOADS, "pods", {"ops": ["here"]}, here=["here"])
+    assert "rebooted/here" not in {fault["name"] for fault in one_host}
+    assert "clock-behind/here" in {fault["name"] for fault in one_host}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +176,7 @@ def test_every_kind_says_what_it_is_and_how_it_is_proven() -> None:
         assert {"of", "says", "inject", "probe", "proof"} <= kind.keys(), name
         assert ("undo" in kind) == ("seconds" in kind), f"{name}: what is there for a time is undone"
         known = {"of", "only", "platforms", "says", "inject", "undo", "seconds", "recovery", "probe", "proof", "needs"}
+        known |= {"elsewhere", "restarts"}
         assert kind.keys() <= known, name
 
 
@@ -182,6 +216,39 @@ def test_a_fault_is_proven_and_undone(tmp_path: Path) -> None:
     assert told.undone
     assert 0.5 <= told.ended - told.began < 3
     assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    injector = inject_faults.Injector("", tmp_path / "state")
+    told = injector.look(fault(tmp_path))
+    assert (told.before, told.during, told.proven, told.skipped) == ("whole", "", False, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+CLOCK = """
+off_by=0
+date() {  # sets no clock, and tells one that is wrong
+  if [ "$1" = --set ]; then
+    off_by=$(echo "${2#@} $(command date +%s.%N)" | awk '{ printf "%d", $1 - $2 }')
+  else
+    echo "$(command date +%s.%N) $off_by" | awk '{ printf "%.2f", $1 + $2 }'
+  fi
+}
+clock
+step_clock 3600; clock; restore_clock; clock
+step_clock -3600; clock
+off_by=5; restore_clock; clock
+echo "off by $off_by"
+"""
+
+
+def test_the_clock_is_set_right_whatever_has_set_it_meanwhile(tmp_path: Path) -> None:
+    script = f"{(FUNCTIONS / 'faults.sh').read_text()}{CLOCK}"
+    environment = {"STATE": str(tmp_path), "PATH": os.environ["PATH"]}
+    said = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True).stdout
+    assert re.sub("36[0-9]{2}|35[0-9]{2}", "an hour", said.replace(" s ", " ")).splitlines() == [
+        *("right", "an hour ahead", "right", "an hour behind", "right", "off by 0"),
+    ]
 
 
 def test_a_fault_that_nobody_sees_is_not_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
