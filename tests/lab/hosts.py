@@ -9,10 +9,12 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
@@ -195,6 +197,26 @@ def power_on(host: Host) -> None:
     podman("start", host.container)
     step_in()  # the bridge goes with the last host
     wait_until_booted(host)
+
+
+@contextmanager
+def restarting() -> Iterator[None]:
+    """Starts each host that ends meanwhile, as a machine goes on after a restart: a container only ends."""
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            for entry in containers():
+                if entry["State"] == "exited":
+                    power_on(find(entry["Names"][0].removeprefix(PREFIX)))
+
+    watching = Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
 
 
 def find(name: str) -> Host:

@@ -396,14 +396,25 @@ def test_a_node_is_removed_under_load_and_nothing_is_lost(
 def test_faults_are_made_on_their_nodes_and_cost_no_note(
     site: Play, fleet: dict[str, Host], installed: Release, tmp_path: Path
 ) -> None:
-    """One of each kind of place: a container, a call, a caller, and nodes."""
+    """One of each kind of place: a container, a call, a caller, and nodes; on different nodes at once; and restarts."""
     wanted = (
-        "killed/redis,refused/direct-redis,nameless/relay,out-of-memory/ledger,cut-off/agent1,server-stopped/server1"
+        *("out-of-memory/ledger", "cut-off/agent1", "server-stopped/server1", "rebooted/agent1", "power-cut/agent2"),
+        "killed/redis+refused/direct-redis@1+nameless/relay@2+starved/mongodb@3",
     )
-    done = playbook("chaos.yml", release=installed, faults=wanted, chaos_rate=40, locust_reports_dir=str(tmp_path))
+    with hosts.restarting():
+        done = playbook(
+            "chaos.yml",
+            release=installed,
+            faults=",".join((*wanted, "clock-ahead/agent1")),
+            chaos_rate=40,
+            locust_reports_dir=str(tmp_path),
+        )
     (found,) = tmp_path.glob("*-chaos/chaos.json")
-    trials = {trial["name"]: trial for trial in json.loads(found.read_text())["trials"]}
-    assert {name: trial["verdict"] for name, trial in trials.items()} == dict.fromkeys(wanted.split(","), "survived")
+    chaos = json.loads(found.read_text())
+    trials = {trial["name"]: trial for trial in chaos["trials"]}
+    assert {name: trial["verdict"] for name, trial in trials.items()} == dict.fromkeys(wanted, "survived")
+    (impossible,) = chaos["impossible"]
+    assert impossible["why"] == "this host is a container, which has the clock of its machine"
     assert done.ok, done.output[-4000:]
     for host in fleet.values():
         run(host, "! nft list tables | grep fault && ! ls -d /var/lib/courseload/faults")
