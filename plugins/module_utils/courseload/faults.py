@@ -141,7 +141,7 @@ def trials(faults: Sequence[Fault], wanted: object, seed: object) -> list[Trial]
     where the second one begins 2.5 seconds after the first.
     """
     by_name = {fault["name"]: fault for fault in faults}
-    together = [name for name, fault in by_name.items() if "restarts" not in fault]
+    together = {name: fault for name, fault in by_name.items() if "restarts" not in fault}
     asked = list(_drawn(together, wanted, seed)) if _is_number(wanted) else _groups(wanted)
     return [
         trial
@@ -233,15 +233,30 @@ def _trial(faults: Sequence[Fault]) -> Trial:
     }
 
 
-def _drawn(names: Iterable[str], wanted: object, seed: object) -> Iterator[str]:
-    """So many faults as are wanted, some of which come together."""
+def _drawn(faults: Mapping[str, Fault], wanted: object, seed: object) -> Iterator[str]:
+    """So many faults as are wanted, some of which come together: those that do not hide each other."""
     chance = random.Random(int(str(seed)))  # noqa: S311 (no secret)
-    pool, left = sorted(names), int(str(wanted))
+    pool, left = sorted(faults), int(str(wanted))
     while left > 0:
-        group = chance.sample(pool, min(left, len(pool), chance.randint(1, MOST_AT_ONCE)))
+        group: list[str] = []
+        for name in chance.sample(pool, min(left, len(pool), chance.randint(1, MOST_AT_ONCE))):
+            if all(_apart(faults[name], faults[other]) for other in group):
+                group.append(name)
         later = [round(chance.uniform(0, WITHIN_S), 1) for _ in group[1:]]
         yield "+".join(map(_spelled, group, [0, *later]))
         left -= len(group)
+
+
+def _apart(one: Fault, other: Fault) -> bool:
+    """Whether each of two faults can be seen while the other one is there.
+
+    They have no workload in common, and none is of a host while the other one is of a connection.
+    """
+    environments = one["environment"], other["environment"]
+    touched = [{env[key] for key in ("WORKLOAD", "CALLER", "CALLED", "HOST") if key in env} for env in environments]
+    hosts = ["HOST" in env for env in environments]
+    connections = ["CALLER" in env or "CALLED" in env for env in environments]
+    return all(touched) and not touched[0] & touched[1] and not (any(hosts) and any(connections))
 
 
 def _spelled(name: str, at: float) -> str:

@@ -4,7 +4,8 @@
 #
 #   process_of CONTAINER   its first process; nothing where it does not run
 #   main_process_of POD    that of the container that is called as the pod
-#   network_of POD         a process that has the pod's network, whether its containers run or not
+#   network_of POD         the file of the pod's network namespace, whether its containers run or not; nothing where the
+#                          pod is gone
 #   addresses_of WORKLOAD  the addresses at which others reach it, with commas between them
 
 # All processes of a container.
@@ -27,7 +28,13 @@ name_processes() {
 
 # Runs a command in the network of a pod, with the programs of this host.
 in_network_of() {
-  nsenter --net --target "$(network_of "$1")" -- "${@:2}"
+  local network
+  network=$(network_of "$1")
+  if [ ! -e "$network" ]; then
+    echo "the pod is gone" >&2
+    return 1
+  fi
+  nsenter --net="$network" -- "${@:2}"
 }
 
 # Adds a rule for what a pod sends, in a table of this fault's own.
@@ -47,7 +54,7 @@ connections() {
 
 # Connects to a port of the first of some addresses as a pod does, and says how that went.
 connect() {
-  connect_by "in_network_of $1" "${2%%,*}" "$3"
+  in_network_of "$1" true 2>&1 && connect_by "in_network_of $1" "${2%%,*}" "$3"
 }
 
 # Connects to a port with the help of another command, if there is one.

@@ -23,8 +23,18 @@ main_process_of() {
   process_of "$1"
 }
 
+# containerd keeps it in a file for as long as there is the pod. Which one it is, is to be seen while the container runs.
 network_of() {
-  process_of "$1"
+  local process network kept=$STATE/network-$1
+  process=$(process_of "$1")
+  for network in /run/netns/cni-*; do
+    if [ "$network" -ef "/proc/$process/ns/net" ]; then
+      if [ -d "$STATE" ]; then echo "$network" >"$kept"; fi
+      echo "$network"
+      return
+    fi
+  done
+  cat "$kept" 2>/dev/null
 }
 
 # Those that the API server has told, before the fault.

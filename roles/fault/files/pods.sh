@@ -11,7 +11,7 @@ main_process_of() {
 
 network_of() {
   local infra
-  infra=$(podman pod inspect --format '{{.InfraContainerID}}' "$1") && process_of "$infra"
+  infra=$(podman pod inspect --format '{{.InfraContainerID}}' "$1") && echo "/proc/$(process_of "$infra")/ns/net"
 }
 
 addresses_of() {

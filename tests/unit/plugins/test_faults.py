@@ -60,6 +60,11 @@ def test_what_is_wanted_is_all_or_some_or_a_drawn_schedule() -> None:
     assert len(made) == 20
     assert 7 <= len(drawn) < 20, "some overlap"
     assert {0 <= fault["at"] <= 6 for fault in made} == {True}
+    for trial in drawn:
+        kinds = [fault["kind"] for fault in trial["faults"]]
+        assert len(kinds) == 1 or "all-killed" not in kinds, "it would hide the others"
+        workloads = [fault["environment"].get("WORKLOAD") for fault in trial["faults"]]
+        assert len(set(workloads)) == len(workloads)
     assert names(",".join(trial["name"] for trial in drawn)) == [trial["name"] for trial in drawn], "can be repeated"
 
 
