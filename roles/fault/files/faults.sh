@@ -2,27 +2,22 @@
 # What the commands of group_vars/all/faults.yml do things with. Where they are is found by the functions of pods.sh or
 # k3s.sh:
 #
-#   process_of CONTAINER   its first process; nothing where it does not run
-#   main_process_of POD    that of the container that is called as the pod
-#   network_of POD         the file of the pod's network namespace, whether its containers run or not; nothing where the
-#                          pod is gone
-#   addresses_of WORKLOAD  the addresses at which others reach it, with commas between them
+#   process_of CONTAINER...  the first process of each; nothing of one that does not run
+#   main_process_of POD      that of the container that is called as the pod
+#   network_of POD           the file of the pod's network namespace, whether its containers run or not
+#   addresses_of WORKLOAD    the addresses at which others reach it, with commas between them
+#
+# On a host that is busy each call of Podman takes seconds, and a probe has few of them: one call is to do.
 
 # All processes of a container.
 processes_of() {
   pgrep --ns "$(process_of "$1")" --nslist pid .
 }
 
-# The first processes of several containers.
-all_processes_of() {
-  local container
-  for container in "$@"; do process_of "$container"; done
-}
-
 # Says which processes the first ones of containers are.
 name_processes() {
   local processes
-  processes=$(all_processes_of "$@" | xargs)
+  processes=$(process_of "$@" | xargs)
   echo "${processes:+process }${processes:-no process}"
 }
 
@@ -54,7 +49,9 @@ connections() {
 
 # Connects to a port of the first of some addresses as a pod does, and says how that went.
 connect() {
-  in_network_of "$1" true 2>&1 && connect_by "in_network_of $1" "${2%%,*}" "$3"
+  local network
+  network=$(network_of "$1")
+  if [ -e "$network" ]; then connect_by "nsenter --net=$network --" "${2%%,*}" "$3"; else echo "the pod is gone"; fi
 }
 
 # Connects to a port with the help of another command, if there is one.
@@ -72,9 +69,7 @@ connect_by() {
 
 # Whether the kernel can delay packets; says why not.
 can_delay_packets() {
-  if in_network_of "$1" tc qdisc add dev lo root netem delay 1ms 2>/dev/null; then
-    in_network_of "$1" tc qdisc del dev lo root
-  else
+  if ! in_network_of "$1" sh -c 'tc qdisc add dev lo root netem delay 1ms && tc qdisc del dev lo root' 2>/dev/null; then
     echo "the kernel of this host has no sch_netem"
     return 1
   fi
@@ -83,7 +78,7 @@ can_delay_packets() {
 # How long a packet takes from a pod to the gateway of its network and back.
 round_trip() {
   local milliseconds
-  milliseconds=$(in_network_of "$1" ping -c 1 -W 2 "$(in_network_of "$1" ip route show default | cut -d ' ' -f 3)" |
+  milliseconds=$(in_network_of "$1" sh -c 'ping -c 1 -W 2 "$(ip route show default | cut -d " " -f 3)"' |
     sed -n 's/.*time=\([0-9]*\).*/\1/p')
   if ((${milliseconds:-2000} >= 150)); then echo "slow: ${milliseconds:-over 2000} ms"; else echo fast; fi
 }
@@ -202,9 +197,10 @@ restore_redis_memory() {
 }
 
 redis_memory() {
-  local used most
-  used=$(ask_redis "$1" info memory | tr -d '\r' | sed -n 's/^used_memory://p')
-  most=$(ask_redis "$1" info memory | tr -d '\r' | sed -n 's/^maxmemory://p')
+  local said used most
+  said=$(ask_redis "$1" info memory | tr -d '\r')
+  used=$(sed -n 's/^used_memory://p' <<<"$said")
+  most=$(sed -n 's/^maxmemory://p' <<<"$said")
   if ((most > 0 && used > most)); then echo "Redis is full"; else echo "Redis has room"; fi
 }
 

@@ -8,6 +8,11 @@ id_of() {
 }
 
 process_of() {
+  local container
+  for container in "$@"; do first_process_of "$container"; done
+}
+
+first_process_of() {
   local id group process
   id=$(id_of "$1") && [ -n "$id" ] || return
   while read -r group; do

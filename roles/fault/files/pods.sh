@@ -2,7 +2,7 @@
 # Where things are, as faults.sh asks for them: workloads are pods of Podman, and have their names.
 
 process_of() {
-  podman container inspect --format '{{if .State.Running}}{{.State.Pid}}{{end}}' "$1" 2>/dev/null
+  podman container inspect --format '{{if .State.Running}}{{.State.Pid}}{{end}}' "$@" 2>/dev/null
 }
 
 main_process_of() {
@@ -10,8 +10,7 @@ main_process_of() {
 }
 
 network_of() {
-  local infra
-  infra=$(podman pod inspect --format '{{.InfraContainerID}}' "$1") && echo "/proc/$(process_of "$infra")/ns/net"
+  echo "/proc/$(podman ps --filter "pod=$1" --filter 'name=-infra$' --format '{{.Pid}}')/ns/net"
 }
 
 addresses_of() {
