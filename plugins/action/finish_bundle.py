@@ -7,6 +7,7 @@
     image_source: packages
     architecture: amd64
     pins: "{{ the digests of its upstream images }}"
+    refreshed: "{{ when newer packages were asked for; empty where nobody did }}"
 
 Files that an earlier bundle in the same place had, and this one has not, are removed; any other file stops it. It
 returns `size`, in bytes.
@@ -33,6 +34,7 @@ ARGUMENTS = {
     "image_source": {"type": "str", "required": True},
     "architecture": {"type": "str", "required": True},
     "pins": {"type": "dict", "default": {}},
+    "refreshed": {"type": "str", "default": ""},
 }
 
 
@@ -44,7 +46,9 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         directory, artifacts = Path(arguments["directory"]), arguments["artifacts"]
-        text = bundle.describe(arguments["image_source"], arguments["architecture"], artifacts, arguments["pins"])
+        text = bundle.describe(
+            arguments["image_source"], arguments["architecture"], artifacts, arguments["pins"], arguments["refreshed"]
+        )
         dry = self._task.check_mode
         try:
             if strange := bundle.contents(directory, artifacts).strange:

@@ -60,6 +60,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     # What images and files from elsewhere must be.
     "pins_in_file": pins.in_file,
     "pins_in_bundle": pins.in_bundle,
+    "bundle_refreshed": pins.refreshed_in_bundle,
     "pins_of_images": pins.of_images,
     "pins_of_files": artifacts.pins_of,
     "pins_by_name": pins.by_name,

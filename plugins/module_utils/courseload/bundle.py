@@ -15,16 +15,21 @@ DESCRIPTION = "bundle.yml"
 
 
 def describe(
-    source: str, architecture: str, artifacts: Mapping[str, Mapping[str, Any]], pins: Mapping[str, str]
+    source: str,
+    architecture: str,
+    artifacts: Mapping[str, Mapping[str, Any]],
+    pins: Mapping[str, str],
+    refreshed: str = "",
 ) -> str:
-    """The text of bundle.yml: where its images come from, for which hosts it is, the versions of its files, and the
-    pins of the images.
+    """The text of bundle.yml: where its images come from, for which hosts it is, the versions of its files, the pins of
+    the images, and when newer packages were asked for, if that was ever done.
     """
     versions = [f"  {name}: {spec['version']}" for name, spec in artifacts.items()]
     lines = ["# Written by playbooks/bundle.yml.", f"image_source: {source}", f"architecture: {architecture}"]
     digests = ["pins:", *(f"  {name}: {digest}" for name, digest in pins.items())] if pins else []
     files = ["artifacts:", *versions] if versions else []
-    return "\n".join([*lines, *files, *digests, ""])
+    moment = [f'refreshed: "{refreshed}"'] if refreshed else []
+    return "\n".join([*lines, *moment, *files, *digests, ""])
 
 
 @dataclass(frozen=True)

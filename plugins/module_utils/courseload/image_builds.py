@@ -8,6 +8,9 @@ from typing import Any
 
 from .images import Image
 
+# The label that says of what day the packages of an image are; images that start from it have it as well.
+PACKAGES_OF = "courseload.packages-of"
+
 
 def build_jobs(
     names: Iterable[str], images: Mapping[str, Image], references: Mapping[str, str], directory: str, user: object
@@ -67,5 +70,6 @@ def _from_debian(debian: Mapping[str, Any], user: object) -> str:
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return (
         f'TMPDIR="$directory" mmdebstrap --variant=minbase {" ".join(map(quote, arguments))} - |\n'
-        f'  podman import --change LABEL=part-of=courseload --change ENV=PATH={path} - "$image"\n'
+        f"  podman import --change LABEL=part-of=courseload --change LABEL={PACKAGES_OF}=$(date --utc +%F) \\\n"
+        f'    --change ENV=PATH={path} - "$image"\n'
     )

@@ -26,6 +26,11 @@ def in_bundle(path: str) -> dict[str, str]:
     return _checked((_read(path) or {}).get("pins"), path) if Path(path).is_file() else {}
 
 
+def refreshed_in_bundle(path: str) -> str:
+    """When newer packages were asked for, before the images of a bundle were built; empty where nobody did."""
+    return str((_read(path) or {}).get("refreshed", "")) if Path(path).is_file() else ""
+
+
 def where(name: str, path: str) -> str:
     """The file in which a name is pinned, where `path` is the one beside the inventory."""
     return path if name in in_file(path) else PUBLISHED

@@ -10,7 +10,7 @@ import yaml
 
 from courseload import bundle
 from courseload.artifacts import SUMS, deviations
-from courseload.pins import in_bundle
+from courseload.pins import in_bundle, refreshed_in_bundle
 
 ARTIFACTS: dict[str, dict[str, Any]] = {
     "k3s-amd64": {"version": "v2", "file": "k3s-v2", "checksums": "https://example.invalid/sums.txt"},
@@ -43,6 +43,14 @@ def test_the_pins_of_a_bundle_are_those_that_it_was_made_with(tmp_path: Path) ->
     for expected in (pins, {}):
         (tmp_path / "bundle.yml").write_text(bundle.describe("packages", "amd64", ARTIFACTS, expected))
         assert in_bundle(str(tmp_path / "bundle.yml")) == expected
+
+
+def test_a_bundle_knows_when_newer_packages_were_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.yml"
+    for expected in ("2026-11-30T12:00:00Z", ""):
+        file.write_text(bundle.describe("packages", "amd64", ARTIFACTS, {}, expected))
+        assert refreshed_in_bundle(str(file)) == expected
+    assert refreshed_in_bundle(str(tmp_path / "none.yml")) == ""
 
 
 def test_what_an_earlier_bundle_had_is_replaced_and_anything_else_is_strange(directory: Path) -> None:
