@@ -195,6 +195,19 @@ def test_the_commands_are_bash_that_shellcheck_accepts(tmp_path: Path) -> None:
     subprocess.run(["shellcheck", "--severity=warning", "--exclude=SC2046,SC2154", str(script)], check=True)
 
 
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known["name"])
+def test_a_probe_asks_podman_once_for_each_place(known: dict[str, Any], tmp_path: Path) -> None:
+    """Each call takes seconds on a host whose core is busy: only who calls somebody is two places."""
+    (tmp_path / "podman").write_text('#!/bin/sh\necho >>"$CALLS"\necho 4194305\n')  # more than a process can have
+    (tmp_path / "podman").chmod(0o755)
+    functions = "\n".join((FUNCTIONS / name).read_text() for name in ("faults.sh", "pods.sh"))
+    calls = tmp_path / "calls"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environment = {**os.environ, **known["environment"], "PATH": path, "CALLS": str(calls)}
+    subprocess.run(["bash", "-c", f"{functions}\n{known['probe']}"], env=environment, check=False, capture_output=True)
+    assert calls.read_text().count("\n") == (2 if known["kind"] in ("refused", "dropped") else 1)
+
+
 def fault(base: Path, **changed: Any) -> Any:
     """A fault that makes a file, which lasts for a second."""
     file = base / "broken"
