@@ -78,6 +78,7 @@ can_delay_packets() {
 # How long a packet takes from a pod to the gateway of its network and back.
 round_trip() {
   local milliseconds
+  # shellcheck disable=SC2016 # for the shell there
   milliseconds=$(in_network_of "$1" sh -c 'ping -c 1 -W 2 "$(ip route show default | cut -d " " -f 3)"' |
     sed -n 's/.*time=\([0-9]*\).*/\1/p')
   if ((${milliseconds:-2000} >= 150)); then echo "slow: ${milliseconds:-over 2000} ms"; else echo fast; fi
