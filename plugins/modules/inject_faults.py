@@ -59,6 +59,7 @@ PAUSE_S = 0.2
 # So many seconds after its time a fault is undone by what was started before it.
 LATE_S = 15.0
 CHANGED = "changed"
+NO_END = "no end within"
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,18 @@ class Fault:
         return re.sub(r"\W", "_", f"fault_{self.name}")
 
     def shown(self, before: str, now: str) -> bool:
-        """Whether what the probe says now is the proof."""
+        """Whether what the probe says now is the proof. Of a probe that did not end nothing follows."""
+        if not answers(before) or not answers(now):
+            return False
         return now != before if self.proof == CHANGED else re.search(self.proof, now) is not None
+
+    def gone(self, before: str, now: str) -> bool:
+        return answers(now) and not self.shown(before, now)
+
+
+def answers(said: str) -> bool:
+    """Whether a probe has said something: on a busy host it may not end in its time."""
+    return not said.startswith(NO_END)
 
 
 @dataclass
@@ -132,7 +143,7 @@ class Injector:
         time.sleep(fault.at)
         own = self.state / fault.word
         own.mkdir(parents=True, exist_ok=True)
-        told.before = self._probe(fault)
+        told.before = self._until(fault, answers, _in_seconds(SHOWS_S))
         watch = self._arm(fault, own)
         told.began = time.time()
         deadline = time.monotonic() + fault.seconds
@@ -154,12 +165,12 @@ class Injector:
     def _undo(self, fault: Fault, told: Told) -> None:
         """Undoes a fault, where that has to be done, and looks whether it is gone."""
         if not fault.undo:
-            told.after = self._probe(fault)
+            told.after = self._until(fault, answers, _in_seconds(SHOWS_S))
             return
         self._run(fault, fault.undo)
         told.ended = time.time()
-        told.after = self._until(fault, lambda now: not fault.shown(told.before, now), _in_seconds(SHOWS_S))
-        told.undone = not fault.shown(told.before, told.after)
+        told.after = self._until(fault, partial(fault.gone, told.before), _in_seconds(SHOWS_S))
+        told.undone = fault.gone(told.before, told.after)
 
     def _arm(self, fault: Fault, own: Path) -> subprocess.Popen[bytes] | None:
         """Starts what undoes a fault if nobody else does; returns its process."""
@@ -200,7 +211,7 @@ class Injector:
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(arguments, 124, "", f"no end within {seconds:g} s")
+            return subprocess.CompletedProcess(arguments, 124, "", f"{NO_END} {seconds:g} s")
 
     def _variables(self, fault: Fault) -> dict[str, str]:
         return {**fault.environment, "FAULT": fault.word, "STATE": str(self.state / fault.word)}

@@ -279,6 +279,17 @@ def test_a_fault_that_nobody_sees_is_not_proven(tmp_path: Path, monkeypatch: pyt
     assert not make(tmp_path, undo="true").proven, "it was there before"
 
 
+def test_of_a_probe_that_does_not_end_nothing_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that something has changed, nor that it is gone."""
+    monkeypatch.setattr(inject_faults, "SHOWS_S", 0.2)
+    monkeypatch.setattr(inject_faults, "PROBE_S", 0.2)
+    probe = 'if [ -e "$FILE" ]; then sleep 1; else echo whole; fi'
+    told = make(tmp_path, probe=probe, proof="changed")
+    assert (told.during, told.proven, told.undone) == ("no end within 0.2 s", False, True)
+    told = make(tmp_path, probe=probe, proof="changed", undo="true")
+    assert (told.after, told.undone) == ("no end within 0.2 s", False)
+
+
 def test_a_fault_that_does_not_go_away_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inject_faults, "SHOWS_S", 0.3)
     told = make(tmp_path, undo="true")
