@@ -54,6 +54,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "node_refusals": preflight.node_refusals,
     "member_refusals": preflight.member_refusals,
     "cluster_refusals": preflight.cluster_refusals,
+    # Files on the control machine: their sums, and what is not as its list of them says.
+    "sums_of_files": artifacts.sums_of_files,
+    "sums_differing": artifacts.sums_differing,
     # Downloaded files.
     "artifacts_needed": artifacts.needed,
     "zip_texts": artifacts.zip_texts,

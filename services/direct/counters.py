@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from course.metrics import Histogram
-from course.note import FIELDS, Note
+from course.note import FIELDS, Note, Texts
 from course.outcome import Unavailable
 from course.stored import BATCHES, COUNT, LATEST
 from direct.batches import parts
@@ -61,8 +61,8 @@ class Counters:
             Counter([c.carrera for c in courses]),
             Counter([c.region for c in courses]),
         ]
-        latest = [_latest(note) for note in notes[-KEEP:]]
-        packed = _pack((*parts(batch), latest, len(notes), counts))
+        recent = [latest(note.id, note.course) for note in notes[-KEEP:]]
+        packed = _pack((*parts(batch), recent, len(notes), counts))
         started = perf_counter()
         counted = await self._ask("count", KEEP, TEXTS, packed)
         self._seconds.observe(perf_counter() - started)
@@ -130,11 +130,11 @@ def _unavailable(problem: Exception) -> Unavailable:
     return Unavailable(f"redis: {type(problem).__name__}: {problem}")
 
 
-def _latest(note: Note) -> str:
-    course = note.course
+def latest(note_id: bytes, course: Texts) -> str:
+    """A note as the list of the latest has it."""
     return _encode(
         {
-            "id": note.id.hex(),
+            "id": note_id.hex(),
             "curso": course.curso,
             "facultad": course.facultad,
             "carrera": course.carrera,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
+import stat
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -254,6 +257,44 @@ def test_a_load_test_scales_the_routes_out_and_they_come_back(site: Play, instal
         assert summary["routes"][route]["share"] == pytest.approx(0.5, abs=0.02)
         assert max(row["replicas"] or 0 for row in data["workloads"][route]) == 3, "the report shows it"
     eventually("one replica of each route", lambda: {replicas(kubectl, route) for route in ROUTES} == {1}, 300)
+
+
+def stored(ops: Host) -> tuple[dict[str, int], int]:
+    """How many notes of each course the reader finds, and how many Redis has counted too few; once both answer."""
+    answer = run(ops, "curl --silent --fail --max-time 20 'http://127.0.0.1:8030/notes/counts?by=curso'")
+    found = json.loads(answer)
+    return {row["text"]: row["notes"] for row in found["counts"]}, found["direct"]["difference"]
+
+
+@pytest.mark.long
+def test_a_lost_cluster_database_comes_back_from_a_backup(
+    site: Play, installed: Release, fleet: dict[str, Host], kubectl: Kubectl, tmp_path: Path
+) -> None:
+    folder, ops = tmp_path / "backup", fleet["ops1"]
+    notes, _ = stored(ops)
+    assert sum(notes.values()) > 1000
+    saved = playbook("playbooks/backup.yml", release=installed, backup_dir=str(folder))
+    assert saved.ok, saved.output[-6000:]
+    keys = ("datastore", "k3s-server.tar.gz", "control-machine.tar.gz")
+    files = {"SHA256SUMS", "manifest.json", "counters.json", "notes.bson.gz", *keys}
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == dict.fromkeys(files, 0o600)
+    with tarfile.open(folder / "k3s-server.tar.gz") as archive:
+        assert {"token", "cred", "tls"} <= {name.split("/")[0] for name in archive.getnames()}
+    # Etcd ends its snapshots with their sum.
+    assert (folder / "datastore").stat().st_size % 512 == hashlib.sha256().digest_size
+
+    lost = ("mongodb", "redis")
+    claims = kubectl.get("pvc", f"--namespace={NAMESPACE}")["items"]
+    names = [name for claim in claims if (name := claim["metadata"]["name"]).endswith(tuple(f"{of}-0" for of in lost))]
+    kubectl("delete", f"--namespace={NAMESPACE}", "--wait=false", "pvc", *names)
+    kubectl("delete", f"--namespace={NAMESPACE}", "pod", *(f"{name}-0" for name in lost), seconds=120)
+    for name in lost:
+        kubectl("rollout", "status", f"--namespace={NAMESPACE}", f"statefulset/{name}", "--timeout=150s", seconds=180)
+    restored = playbook("playbooks/restore.yml", release=installed, backup_dir=str(folder))
+    assert restored.ok, restored.output[-6000:]
+    # The reader's way to the new pods is made anew.
+    eventually("every note is back and counted", lambda: stored(ops) == (notes, 0), 60)
+    assert {replicas(kubectl, name) for name in (*ROUTES, "ledger")} == {1}
 
 
 def test_prometheus_sees_everything_in_the_cluster(site: Play, fleet: dict[str, Host]) -> None:

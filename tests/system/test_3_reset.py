@@ -1,6 +1,5 @@
 """A second run, beside what is somebody else's, and removal: not without a yes, and in the end without a trace."""
 
-import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import courseload, machine
+from helpers.courseload import may_reset
 from helpers.others import Others, others_here, their_files_here
 from helpers.playbook import Play, play
 
@@ -21,11 +21,6 @@ WRITTEN = (
     "/etc/containers/containers.conf.d/courseload.conf",
     "/etc/sysctl.d/60-courseload.conf",
     "/etc/systemd/system/libpod-.scope.d",
-)
-
-may_reset = pytest.mark.skipif(
-    os.environ.get("COURSELOAD_MAY_RESET") != "yes",
-    reason="courseload was on this machine before the tests: it stays, with its data",
 )
 
 

@@ -128,6 +128,20 @@ def bundled(directory: Path) -> dict[str, str]:
     return {name: digest for digest, name in _lines((directory / SUMS).read_text())}
 
 
+def sums_of_files(directory: str) -> str:
+    """The list of the files in a directory, as sha256sum writes and reads it."""
+    files = sorted(path for path in Path(directory).iterdir() if path.name != SUMS)
+    return "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+
+
+def sums_differing(directory: str) -> dict[str, str]:
+    """What in a directory is not as its list says, in words; a directory without a list has lost it."""
+    try:
+        return {what: ", ".join(names) for what, names in deviations(Path(directory)).items()}
+    except FileNotFoundError:
+        return {"missing": SUMS}
+
+
 def deviations(directory: Path) -> dict[str, list[str]]:
     """What of a bundle is not as its list says, by what is wrong with it; nothing where all is well."""
     listed = bundled(directory)

@@ -22,7 +22,7 @@ SIGN = ".courseload"  # the file in a directory
 
 # What lies in the directories that it works in.
 IN_CONFIG = {"credentials", "firewall.nft", "image_source", "pods"}
-IN_STATE = {"artifacts", "build", "loadtest", "sysctl.before"}
+IN_STATE = {"artifacts", "backup", "build", "loadtest", "sysctl.before"}
 
 K3S_BINARY = "/usr/local/bin/k3s"
 K3S_ETC = "/etc/rancher/k3s"

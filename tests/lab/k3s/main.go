@@ -30,6 +30,7 @@ const usage = `k3s: the stand-in of courseload's lab
   k3s agent      runs a node that joins a server
   k3s kubectl    talks to the cluster
   k3s ctr        talks to this node's containerd
+  k3s etcd-snapshot save  leaves what the cluster's datastore holds in a file
   k3s --version
 
 server and agent read /etc/rancher/k3s/config.yaml and config.yaml.d/*.yaml; --help lists their options.
@@ -87,6 +88,11 @@ func run(command string, arguments []string) error {
 		return nil
 	case "ctr":
 		return execCtr(arguments)
+	case "etcd-snapshot":
+		if len(arguments) == 0 || arguments[0] != "save" {
+			return fmt.Errorf("etcd-snapshot can only save")
+		}
+		return saveSnapshot(arguments[1:])
 	case "--version", "-v":
 		fmt.Printf("k3s version %s (stand-in)\ngo version %s\n", version.Get().GitVersion, runtime.Version())
 		return nil
@@ -94,7 +100,7 @@ func run(command string, arguments []string) error {
 		fmt.Print(usage)
 		return nil
 	}
-	return fmt.Errorf("unknown command %q: server, agent, kubectl, ctr or --version", command)
+	return fmt.Errorf("unknown command %q: server, agent, kubectl, ctr, etcd-snapshot or --version", command)
 }
 
 // execCtr becomes containerd's own client, on k3s's socket and in the namespace of the pods, unless told otherwise.

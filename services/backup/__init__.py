@@ -1,0 +1,1 @@
+"""Saves what the databases hold, while they serve, and loads it again."""
