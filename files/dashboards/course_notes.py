@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from course import stored
-from course.questions import TEXTS, notes_of_each_minute, notes_of_each_text
+from course.questions import COUNTED, TEXTS, notes_of_each_minute, notes_of_each_text
 from dashboards.model import (
     Dashboard,
     Kind,
@@ -42,7 +42,7 @@ SHOWN_TIME: dict[str, Any] = {
         }
     }
 }
-OF_DIRECT: dict[str, Any] = {"$match": {"route": "direct"}}
+OF_DIRECT: dict[str, Any] = {"$match": COUNTED}
 
 
 def notes_by(field: str, *stages: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,11 @@ Stage = dict[str, Any]
 # The texts of a note, and how people are told of them.
 TEXTS = {"region": "region", "facultad": "faculty", "carrera": "career", "curso": "course"}
 
+# Which notes Redis counts: what direct has stored, and what it has taken over from the other route, which names a batch
+# since. As a filter, and as an expression.
+COUNTED: Stage = {"$or": [{"route": "direct"}, {"batch": {"$gt": ""}}]}
+IS_COUNTED: Stage = {"$or": [{"$eq": ["$route", "direct"]}, {"$gt": ["$batch", ""]}]}
+
 
 def notes_of_each_minute(field: str) -> list[Stage]:
     """How many notes of which text of a field came in each minute: `minute`, the field, and `notes`."""

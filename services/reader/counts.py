@@ -1,6 +1,7 @@
 """How many notes there are of what: both databases side by side, and what is between them.
 
-Redis counts the notes of the direct route, and no others: so it is compared with those of that route in MongoDB.
+Redis counts what the direct route has stored, and what it has taken over from the other one because a client sent it
+again: so it is compared with those notes in MongoDB.
 """
 
 from collections import Counter
@@ -12,7 +13,6 @@ from course.stored import OTHER
 from reader.databases import MOST_TEXTS, Counted, instant
 
 ROUTE = "route"
-DIRECT = "direct"
 Row = dict[str, Any]
 
 
@@ -25,23 +25,23 @@ def counts(field: str, rows: Iterable[Mapping[str, Any]] | None, counted: Counte
     found = list(rows or ())
     complete = len(found) <= MOST_TEXTS
     every: dict[str, Counter[str]] = {field: Counter(), ROUTE: Counter()}
-    direct: Counter[str] = Counter()
+    direct: dict[str, Counter[str]] = {field: Counter(), ROUTE: Counter()}
     for row in found:
-        category, text, route = (row["_id"].get(name) for name in ("category", "text", "route"))
+        category, text = row["_id"].get("category"), row["_id"].get("text")
         # Somebody else's document may have no such field, or something else in it.
         if isinstance(text, str):
             of = ROUTE if category == ROUTE else field
             every[of][text] += row["notes"]
-            if of == field and route == DIRECT:
-                direct[text] += row["notes"]
+            if row["_id"].get("counted"):
+                direct[of][text] += row["notes"]
     in_redis = counted.by_field[field] if counted else {}
     lumped = {text for text in every[field] if text not in in_redis} if OTHER in in_redis else set()
     total = sum(every[field].values())
 
     def count(text: str) -> Row:
         redis = None if counted is None or text in lumped else in_redis.get(text, 0)
-        here = direct[text]
-        beside = here + (sum(direct[one] for one in lumped) if text == OTHER else 0)
+        here = direct[field][text]
+        beside = here + (sum(direct[field][one] for one in lumped) if text == OTHER else 0)
         # What is beyond the longest answer, MongoDB has not told.
         told = rows is not None and (complete or here > 0)
         return {
@@ -56,12 +56,13 @@ def counts(field: str, rows: Iterable[Mapping[str, Any]] | None, counted: Counte
     texts = [count(text) for text in dict.fromkeys([*every[field], *in_redis])]
     texts.sort(key=lambda row: (-(row["notes"] or 0), -(row["redis_direct"] or 0), row["text"]))
     routes = None if rows is None else every[ROUTE]
-    return {"by": field, **totals(routes, counted), "complete": complete, "counts": texts}
+    both = totals(routes, sum(direct[ROUTE].values()), counted)
+    return {"by": field, **both, "complete": complete, "counts": texts}
 
 
-def totals(routes: Mapping[str, int] | None, counted: Counted | None) -> Row:
-    """All notes, by route, and those of the direct route, which both databases count."""
-    direct = None if routes is None else routes.get(DIRECT, 0)
+def totals(routes: Mapping[str, int] | None, in_both: int, counted: Counted | None) -> Row:
+    """All notes, by route, and those that both databases count."""
+    direct = None if routes is None else in_both
     redis = counted.total if counted else None
     all_notes = None if routes is None else {"notes": sum(routes.values()), "by_route": dict(sorted(routes.items()))}
     return {

@@ -15,13 +15,13 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from course.note import FIELDS
 from course.notes import LENIENT, is_note
 from course.outcome import Unavailable
-from course.questions import Stage, notes_of_each_minute, notes_of_each_text
+from course.questions import IS_COUNTED, Stage, notes_of_each_minute, notes_of_each_text
 from course.stored import COLLECTION, COUNT, DATABASE, LATEST
 from reader.question import TooLong
 
 LIMIT_S = 20.0  # for an answer of MongoDB, which reads every note for it
 MOST_LATEST = 100  # Redis keeps no more
-MOST_TEXTS = 10_000  # each with a route that it came by
+MOST_TEXTS = 10_000  # each once for what Redis counts, and once for the rest
 _CONNECT_MS = 1000
 _LIMIT_MS = int(LIMIT_S * 1000)
 _CLOCKS = timedelta(minutes=1)  # so far hosts' clocks may differ
@@ -61,13 +61,14 @@ class MongoDB:
         return [row | {"minute": row["minute"].replace(tzinfo=UTC)} for row in rows]
 
     async def texts(self, field: str) -> list[Row]:
-        """How many notes have which text of a field and came by which route, and how many each route has in all.
+        """How many notes have which text of a field, how many came by each route, and how many of them Redis counts.
 
-        `_id` is the `category`, the `text` and the `route`. Those with the most come first, `MOST_TEXTS` and one
-        at most.
+        `_id` is the `category`, the `text` and whether it is `counted`. Those with the most come first, `MOST_TEXTS`
+        and one at most.
         """
-        stages = [*notes_of_each_text([field, "route"], "route"), {"$sort": {"notes": -1}}, {"$limit": MOST_TEXTS + 1}]
-        return await self._answer(stages)
+        texts = notes_of_each_text([field, "route"], "counted")
+        most: list[Stage] = [{"$sort": {"notes": -1}}, {"$limit": MOST_TEXTS + 1}]
+        return await self._answer([{"$addFields": {"counted": IS_COUNTED}}, *texts, *most])
 
     async def ping(self) -> None:
         """Reads from the collection, so that wrong credentials count as down."""

@@ -23,14 +23,14 @@ NOW = datetime(2026, 11, 30, 12, 0, 30, tzinfo=UTC)
 NOTE = {"at": "2026-11-30T12:00:00.000Z", "route": "relay", "curso": "<b>SO1", "facultad": "f", "carrera": "c"}
 
 
-def row(category: str, text: object, route: str, notes: int) -> dict[str, Any]:
+def row(category: str, text: object, notes: int, *, counted: bool = False) -> dict[str, Any]:
     """A row of MongoDB's answer."""
-    return {"_id": {"category": category, "text": text, "route": route}, "notes": notes}
+    return {"_id": {"category": category, "text": text, "counted": counted}, "notes": notes}
 
 
 ROWS = [
-    *(row("route", "direct", "direct", 7), row("route", "relay", "relay", 5)),
-    *(row("region", "NORTE", "direct", 4), row("region", "NORTE", "relay", 5), row("region", "SUR", "direct", 3)),
+    *(row("route", "direct", 7, counted=True), row("route", "relay", 5)),
+    *(row("region", "NORTE", 4, counted=True), row("region", "NORTE", 5), row("region", "SUR", 3, counted=True)),
 ]
 BY_FIELD: dict[str, dict[str, int]] = {"curso": {}, "facultad": {}, "carrera": {}, "region": {"NORTE": 4, "SUR": 2}}
 
@@ -325,7 +325,7 @@ async def test_a_question_that_takes_long_is_told_so_and_goes_on(monkeypatch: py
 
 
 def test_texts_that_redis_has_no_place_for_are_compared_as_other() -> None:
-    rows = [row("region", text, "direct", notes) for text, notes in (("A", 5), ("B", 3), ("C", 2), (OTHER, 1))]
+    rows = [row("region", text, notes, counted=True) for text, notes in (("A", 5), ("B", 3), ("C", 2), (OTHER, 1))]
     found = counts("region", rows, Counted(11, BY_FIELD | {"region": {"A": 5, OTHER: 6}}))
     assert {one["text"]: (one["redis_direct"], one["difference"]) for one in found["counts"]} == {
         "A": (5, 0),
@@ -336,12 +336,12 @@ def test_texts_that_redis_has_no_place_for_are_compared_as_other() -> None:
 
 
 def test_what_somebody_else_has_stored_is_no_text() -> None:
-    strange = [row("region", text, "direct", 1) for text in (None, 5, {"$gt": 1})] + [{"_id": {}, "notes": 1}]
+    strange = [row("region", text, 1, counted=True) for text in (None, 5, {"$gt": 1})] + [{"_id": {}, "notes": 1}]
     assert [one["text"] for one in counts("region", [*ROWS, *strange], None)["counts"]] == ["NORTE", "SUR"]
 
 
 def test_what_was_not_told_because_there_is_too_much_is_no_difference() -> None:
-    rows = [row("region", f"{number:05}", "direct", 2) for number in range(MOST_TEXTS + 1)]
+    rows = [row("region", f"{number:05}", 2, counted=True) for number in range(MOST_TEXTS + 1)]
     found = counts("region", rows, Counted(9, BY_FIELD | {"region": {"rare": 1}}))
     assert found["complete"] is False
     (rare,) = (one for one in found["counts"] if one["text"] == "rare")
