@@ -128,16 +128,14 @@ class Injector:
 
     def look(self, fault: Fault) -> Told:
         """Says whether a fault can be made, and what its probe says, and makes nothing."""
-        told = Told(fault.name)
-        if fault.needs and (why := self._run(fault, fault.needs)).returncode:
-            told.skipped = why.stdout.strip() or "this host cannot do it"
-        else:
+        told = Told(fault.name, skipped=self._refusal(fault))
+        if not told.skipped:
             told.before = self._probe(fault)
         return told
 
     def make(self, fault: Fault) -> Told:
         """Makes a fault, and returns once it is undone."""
-        told = self.look(fault)
+        told = Told(fault.name, skipped=self._refusal(fault))
         if told.skipped:
             return told
         time.sleep(fault.at)
@@ -161,6 +159,12 @@ class Injector:
                 watch.wait()
             shutil.rmtree(own, ignore_errors=True)
         return told
+
+    def _refusal(self, fault: Fault) -> str:
+        """Why this host cannot make a fault; empty where it can."""
+        if not fault.needs or not (why := self._run(fault, fault.needs)).returncode:
+            return ""
+        return why.stdout.strip() or "this host cannot do it"
 
     def _undo(self, fault: Fault, told: Told) -> None:
         """Undoes a fault, where that has to be done, and looks whether it is gone."""
