@@ -59,6 +59,15 @@ func (s store) transport() transport.TLSInfo {
 	}
 }
 
+// client reaches the etcd of a host (an address).
+func (s store) client(host string) (*clientv3.Client, error) {
+	configuration, err := s.transport().ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return clientv3.New(clientv3.Config{Endpoints: []string{address(host, "2379")}, TLS: configuration, DialTimeout: etcdTimeout})
+}
+
 // start brings this member up: with the data that it has, as a new cluster, or as a new member of that of `server` (an
 // address, or "" for none).
 func (s store) start(p *processes, server string) error {
@@ -159,11 +168,7 @@ func (s store) promote(ctx context.Context, server string, id uint64) error {
 
 // ask puts a question to the etcd of a server until it is answered.
 func (s store) ask(ctx context.Context, server, what string, question func(context.Context, *clientv3.Client) error) error {
-	configuration, err := s.transport().ClientConfig()
-	if err != nil {
-		return err
-	}
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{address(server, "2379")}, TLS: configuration, DialTimeout: etcdTimeout})
+	client, err := s.client(server)
 	if err != nil {
 		return err
 	}
@@ -178,12 +183,7 @@ func (s store) ask(ctx context.Context, server, what string, question func(conte
 // manage tells of each member on its node, and takes the vote of servers whose nodes are deleted, as k3s does: else each would
 // count as one that is off. A node that is deleted stays listed until etcd has dropped its member.
 func (s store) manage(p *processes, client *kubernetes.Clientset) error {
-	configuration, err := s.transport().ClientConfig()
-	if err != nil {
-		return err
-	}
-	etcd, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{address("127.0.0.1", "2379")}, TLS: configuration, DialTimeout: etcdTimeout})
+	etcd, err := s.client("127.0.0.1")
 	if err != nil {
 		return err
 	}

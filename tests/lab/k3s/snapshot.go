@@ -32,12 +32,7 @@ func saveSnapshot(arguments []string) error {
 		return err
 	}
 	etcd := store{certificate: tlsDirectory + "/etcd/member", authority: tlsDirectory + "/etcd/ca"}
-	configuration, err := etcd.transport().ClientConfig()
-	if err != nil {
-		return err
-	}
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{address("127.0.0.1", "2379")}, TLS: configuration, DialTimeout: etcdTimeout})
+	client, err := etcd.client("127.0.0.1")
 	if err != nil {
 		return err
 	}
