@@ -19,7 +19,8 @@ from course.handler import JSON, MAX_BODY, PATH, TOO_LARGE, TOO_SLOW, WRONG_TYPE
 from course.metrics import CONTENT_TYPE, Exposition
 from course.outcome import Failure
 
-GRACE_S = 10.0  # what is in flight has this long to finish after SIGTERM
+FAREWELL_S = 1.5  # after SIGTERM a route takes requests for so long: the ingress asks each second whether it is ready
+GRACE_S = 10.0  # then what is in flight has this long to finish
 CLOSE_S = 2.0  # and connections this long to close after that
 KEEP_ALIVE_S = 75  # longer than proxies keep theirs, so that they close first
 REQUEST_S = 10  # a request must have arrived whole by then
@@ -197,8 +198,13 @@ async def settle_memory(_: App) -> None:
 
 
 async def begin_stopping(app: App) -> None:
-    """From SIGTERM on the service is not ready."""
+    """From SIGTERM on the service is not ready; what comes before that is known is served, each on its last connection.
+
+    An idle connection that closed at once could meet a request on its way, which nobody may send again.
+    """
     app.ctx.readiness.stopping = True
+    if app.ctx.handler is not None:
+        await asyncio.sleep(FAREWELL_S)
 
 
 def _json(status: int, value: object) -> HTTPResponse:

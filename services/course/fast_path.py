@@ -185,12 +185,13 @@ class Answer:
 class FastPath(HttpProtocol):
     """Sanic's HTTP protocol, with the fast path in front."""
 
-    __slots__ = ("_answers", "_begun", "_held", "_last", "_reader", "_timer", "handler")
+    __slots__ = ("_answers", "_begun", "_held", "_last", "_reader", "_readiness", "_timer", "handler")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._http = None  # Sanic sets it when its task first runs, which may be after the first bytes
         self.handler: Handler = self.app.ctx.handler
+        self._readiness = self.app.ctx.readiness
         self._reader = Reader()
         self._answers: deque[Answer] = deque()
         self._held: bytes | None = None  # a piece that must wait until what came before it is answered
@@ -284,7 +285,7 @@ class FastPath(HttpProtocol):
             return
         self.transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
         if not answers:
-            if self._last and not self._reader.unread:
+            if self._closes() and not self._reader.unread:
                 self.close()
             elif self._held is not None:
                 held, self._held = self._held, None
@@ -306,7 +307,11 @@ class FastPath(HttpProtocol):
         return (
             b"HTTP/1.1 %b\r\nX-Route: %b\r\n%bcontent-length: %d\r\nconnection: %b\r\n"
             b"content-type: application/json\r\n\r\n%b"
-        ) % (status, self.handler.route_header, headers, len(body), b"close" if self._last else b"keep-alive", body)
+        ) % (status, self.handler.route_header, headers, len(body), b"close" if self._closes() else b"keep-alive", body)
+
+    def _closes(self) -> bool:
+        """Whether the connection ends once everything is answered."""
+        return self._last or self._readiness.stopping
 
     # The connection's life, beside what Sanic does.
 

@@ -41,6 +41,21 @@ async def test_a_note_in_flight_at_sigterm_is_answered_on_a_connection_that_then
     await ending
 
 
+@pytest.mark.parametrize("name", ["relay", "direct"])
+async def test_who_does_not_know_yet_that_a_route_stops_is_still_served(system: System, name: str) -> None:
+    """The ingress asks each second: until then it sends notes, on connections that it has and on new ones."""
+    service = system.routes[name]
+    idle = await Client.connect(service.port)
+    assert (await idle.ask(post())).headers["connection"] == "keep-alive"
+    ending = asyncio.create_task(service.ends_well())
+    await service.is_ready(False, within_s=0.5)
+    await asyncio.sleep(0.5)
+    answers = [await idle.ask(post()), await service.post()]
+    assert [(answer.status, answer.headers["connection"]) for answer in answers] == [(201, "close")] * 2
+    assert await idle.is_closed()
+    await ending
+
+
 async def test_the_ledger_finishes_its_batches_at_sigterm(system: System) -> None:
     system.mongodb.stick()
     answer = asyncio.create_task(system.relay.post())
