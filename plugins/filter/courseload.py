@@ -18,6 +18,7 @@ from courseload import (
     artifacts,
     baseline,
     cluster,
+    credentials,
     etcd,
     faults,
     firewall,
@@ -85,6 +86,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "images_without_archive": image_archives.without_archive,
     # Workloads, and their credentials as Secrets.
     "credentials_of": workloads.credentials_of,
+    "texts_of": credentials.texts_of,
     "cpu_cores": workloads.cpu_cores,
     "most_pods": workloads.most_pods,
     "unpacked_at": workloads.unpacked_at,

@@ -7,7 +7,10 @@ head is read once. Whatever else comes goes through geventhttpclient's parser.
 
 import select
 import socket
+import ssl
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,6 +45,28 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Access(NamedTuple):
+    """What a target wants of its clients: a token, and that they trust its certificate (PEM), whatever names that has.
+
+    Without a certificate none is looked at.
+    """
+
+    token: str = ""
+    certificate: str = ""
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> "Access":
+        """From the files that environment variables name; raises OSError where one cannot be read."""
+        token, certificate = (
+            Path(variables[name]).read_text() if variables.get(name) else ""
+            for name in ("COURSE_TOKEN_FILE", "COURSE_CERTIFICATE_FILE")
+        )
+        return cls(token.strip(), certificate)
+
+
+ANYBODY = Access()
+
+
 def note_request(body: bytes) -> bytes:
     """What follows the key in the request that posts a body."""
     return b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -53,12 +78,14 @@ class Connection:
     One whose host is gone is told from one that is slow: a host that lives confirms at once what it gets.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, access: Access = ANYBODY) -> None:
         url = urlsplit(target)
         self._secure = url.scheme == "https"
         self._address = url.hostname or "", url.port or (443 if self._secure else 80)
+        self._certificate = access.certificate
+        token = f"Authorization: Bearer {access.token}\r\n" if access.token else ""
         self._beginning = (
-            f"POST {url.path}/course HTTP/1.1\r\nHost: {url.netloc.rpartition('@')[2]}\r\n"
+            f"POST {url.path}/course HTTP/1.1\r\nHost: {url.netloc.rpartition('@')[2]}\r\n{token}"
             "Content-Type: application/json\r\nIdempotency-Key: "
         ).encode()
         self._socket: gevent.socket.socket | None = None
@@ -96,7 +123,7 @@ class Connection:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(GONE_S * 1000))
             if self._secure:
-                opened = _unverified().wrap_socket(opened, server_hostname=self._address[0])
+                opened = _context(self._certificate).wrap_socket(opened, server_hostname=self._address[0])
             opened.settimeout(REQUEST_TIMEOUT_S)
         except BaseException:
             opened.close()
@@ -160,8 +187,14 @@ def head_of(head: bytes) -> Head:
     return parser.head()
 
 
-def _unverified() -> gevent.ssl.SSLContext:
+@lru_cache
+def _context(certificate: str) -> gevent.ssl.SSLContext:
     context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = gevent.ssl.CERT_NONE
+    if certificate:
+        # This one counts, and nothing that another signs below the same authority.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=certificate)
+    else:
+        context.verify_mode = gevent.ssl.CERT_NONE
     return context

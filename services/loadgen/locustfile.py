@@ -3,6 +3,7 @@
 Plain Locust takes this file as well: `locust -f locustfile.py --host http://localhost:8080`.
 """
 
+import os
 import random
 import time
 from typing import Any
@@ -16,7 +17,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WorkerRunner
 
-from loadgen.client import Connection, note_request
+from loadgen.client import Access, Connection, note_request
 from loadgen.keys import poster_name, user_name
 from loadgen.pool import bodies, make_pool
 from loadgen.poster import Poster
@@ -49,6 +50,7 @@ class Plan:
         # In a thread: a large pool takes seconds, and the heartbeats must go on.
         pool = gevent.get_hub().threadpool.apply(make_pool, (options.pool, options.seed))
         self.requests = [note_request(body) for body in bodies(pool)]
+        self.access = Access.read(os.environ)
         self.recorder = Recorder(self.run, getattr(runner, "client_id", "local"))
         self.users = 0
         self._begun = 0
@@ -123,7 +125,7 @@ class NotePoster(User):
             return None
         targets = parse_targets(self.host or "")
         first = (self.number + plan.worker + number) % len(targets)
-        connections = [Connection(target) for target in [*targets[first:], *targets[:first]]]
+        connections = [Connection(target, plan.access) for target in [*targets[first:], *targets[:first]]]
         name = poster_name(self.name, number) if plan.open else self.name
         poster = Poster(name, connections, plan.requests, plan.recorder, self._tell)
         self.posters.append(poster)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 Files = Mapping[str, str]  # contents by file name
 
@@ -25,3 +26,8 @@ def with_password(credentials: Mapping[str, Files]) -> list[str]:
 def fill(text: str, own: str, passwords: Mapping[str, str]) -> str:
     """A file of the credential `own` with the passwords in place."""
     return PLACE.sub(lambda place: passwords[place[1] or own], text)
+
+
+def texts_of(files: Iterable[str]) -> str:
+    """What is in files of the control machine, one after the other, without those that are not there (yet)."""
+    return "".join(file.read_text().rstrip("\n") + "\n" for file in map(Path, files) if file.is_file())

@@ -157,9 +157,9 @@ def _whole(value: object, digits: int) -> int | None:
     return int(str(value)) if re.fullmatch(rf"[0-9]{{1,{digits}}}", str(value)) else None
 
 
-def target(addresses: Iterable[str], port: object) -> str:
+def target(addresses: Iterable[str], scheme: str, port: object) -> str:
     """Where the notes are posted, as `loadgen` takes it: the URLs of these addresses, with commas between them."""
-    return ",".join(f"http://{address}:{port}" for address in addresses)
+    return ",".join(f"{scheme}://{address}:{port}" for address in addresses)
 
 
 def workers(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

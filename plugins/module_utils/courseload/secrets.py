@@ -11,16 +11,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .credentials import PASSWORD, Files, fill, others
-from .workloads import labels_of
+from .workloads import Described, labels_of, namespace_of
 
 Manifest = dict[str, Any]
 
 SUFFIX = "-credentials"
 
 
-def manifests(credentials: Mapping[str, Files], passwords: Mapping[str, str], namespace: str) -> list[Manifest]:
-    """The Secrets of credentials, by name with their files, in which the places of passwords are."""
-    return [_manifest(name, files, passwords, namespace) for name, files in credentials.items()]
+def manifests(
+    credentials: Mapping[str, Files], passwords: Mapping[str, str], workloads: Described, usual: str
+) -> list[Manifest]:
+    """The Secrets of credentials, by name with their files, in which the places of passwords are.
+
+    Each is where its workload lives; `usual` is the namespace of those that have none of their own.
+    """
+    return [
+        _manifest(name, files, passwords, namespace_of(workloads.get(name, {}), usual))
+        for name, files in credentials.items()
+    ]
 
 
 def _manifest(name: str, files: Files, passwords: Mapping[str, str], namespace: str) -> Manifest:

@@ -51,6 +51,23 @@ def _is_each_a_network(value: Any) -> bool:
         return False
 
 
+def _is_each(pattern: str, value: Any) -> bool:
+    """Whether it is a list of texts of this form."""
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is(pattern), value))
+
+
+def _is_truth(value: Any) -> bool:
+    return str(value).lower() in ("true", "false", "yes", "no")
+
+
+def _is_tls(value: Any) -> bool:
+    """Whether it is yes or no, or a certificate with its key, in files that there are."""
+    if not isinstance(value, Mapping):
+        return _is_truth(value)
+    paths = [Path(str(file)) for file in value.values()]
+    return set(value) == {"certificate", "key"} and all(path.is_absolute() and path.is_file() for path in paths)
+
+
 def _weights(value: Any) -> bool:
     if not isinstance(value, Mapping) or not set(value) <= {"relay", "direct"}:
         return False
@@ -69,6 +86,15 @@ _OF_ALL: Mapping[str, tuple[Check, str]] = {
     ),
     "ingress_port": (_port(), "a port from 1 to 65535"),
     "ingress_address": (_is(rf"{_BYTE}(\.{_BYTE}){{3}}"), "an IPv4 address of the host, or 0.0.0.0 for all of them"),
+    "ingress_tls": (
+        _is_tls,
+        "true, false, or {certificate: FILE, key: FILE} two absolute paths of PEM files on this machine",
+    ),
+    "ingress_names": (
+        lambda value: _is_each(r"[A-Za-z0-9*][A-Za-z0-9.:-]*", value),
+        "a list of names and addresses, like [notes.example.org, 192.0.2.7]",
+    ),
+    "ingress_token": (_is_truth, "true or false"),
     "reader_port": (_port(), "a port from 1 to 65535"),
     "prometheus_port": (_port(), "a port from 1 to 65535"),
     "prometheus_retention": (_is(r"[1-9][0-9]*[hdwy]"), "a time like 12h, 15d or 1y"),

@@ -23,13 +23,13 @@ def labels_of(name: str) -> dict[str, str]:
 def credentials_of(names: Iterable[str], *described: Described) -> dict[str, Files]:
     """The files of those workloads that have credentials, each from the first description that there is of it."""
     specs = {name: next(workloads[name] for workloads in described if name in workloads) for name in names}
-    return {name: spec["credentials"] for name, spec in specs.items() if "credentials" in spec}
+    return {name: spec["credentials"] for name, spec in specs.items() if spec.get("credentials")}
 
 
 def credentials_seen_by(name: str, spec: Workload, workloads: Described) -> list[str]:
     """The credentials that a workload gets as files: its own, those of what it calls, and those that it asks for."""
-    own = [name] if "credentials" in spec else []
-    called = [callee for callee in spec.get("calls", []) if "credentials" in workloads.get(callee, {})]
+    own = [name] if spec.get("credentials") else []
+    called = [callee for callee in spec.get("calls", []) if workloads.get(callee, {}).get("credentials")]
     return [*own, *called, *spec.get("credentials_of", [])]
 
 

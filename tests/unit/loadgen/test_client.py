@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 
-from loadgen.client import Connection, head_of, note_request
+from loadgen.client import ANYBODY, Access, Connection, head_of, note_request
 from loadgen.settings import GONE_S
 
 BODY = b'{"id":"00","route":"relay"}'
@@ -66,10 +66,10 @@ def serve():
     """A function that starts a server, and returns it with a connection to it."""
     started = []
 
-    def start(*answers, path="", context=None):
+    def start(*answers, path="", context=None, access=ANYBODY):
         server = Server(answers, context)
         scheme = "https" if context else "http"
-        connection = Connection(f"{scheme}://127.0.0.1:{server.port}{path}")
+        connection = Connection(f"{scheme}://127.0.0.1:{server.port}{path}", access)
         started.append((server, connection))
         return server, connection
 
@@ -200,13 +200,43 @@ def test_a_route_that_is_named_twice_is_none(serve):
     assert post(connection).route == ""
 
 
-def test_a_target_may_speak_tls_with_any_certificate(serve, tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-subj", "/CN=somebody", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+@pytest.fixture
+def certified(tmp_path):
+    """A function that makes a certificate, and returns the context of a server that has it, and its text."""
+
+    def make(name):
+        key, certificate = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        return context, certificate.read_text()
+
+    return make
+
+
+def test_with_a_certificate_only_its_owner_is_spoken_to(serve, certified):
+    context, certificate = certified("somebody")
+    _, other = certified("somebody-else")
+    _, connection = serve([CREATED], context=context, access=Access(certificate=certificate))
+    assert post(connection).status == 201
+    server, connection = serve([CREATED], context=context, access=Access("secret", other))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        post(connection)
+    assert server.asked == []
+
+
+def test_a_token_is_shown_with_each_request(serve, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    access = Access.read({"COURSE_TOKEN_FILE": str(tmp_path / "token")})
+    server, connection = serve([CREATED], [CREATED], access=access)
+    assert [post(connection).status for _ in range(2)] == [201, 201]
+    assert all(b"\r\nAuthorization: Bearer secret\r\n" in request for _, request in server.asked)
+
+
+def test_a_target_may_speak_tls_with_any_certificate(serve, certified):
+    context, _ = certified("somebody")
     server, connection = serve([CREATED], [CREATED], context=context)
     assert [post(connection).status for _ in range(2)] == [201, 201]
     assert [number for number, _ in server.asked] == [0, 0]

@@ -186,9 +186,11 @@ def test_objectives_are_checked_with_the_load_that_is_asked_for() -> None:
 
 
 def test_notes_are_posted_to_all_addresses() -> None:
-    assert load_test.target(["192.0.2.1", "192.0.2.2"], 30080) == "http://192.0.2.1:30080,http://192.0.2.2:30080"
-    assert load_test.target(["ingress"], "8080") == "http://ingress:8080"
-    assert load_test.target([], 30080) == ""
+    assert (
+        load_test.target(["192.0.2.1", "192.0.2.2"], "http", 30080) == "http://192.0.2.1:30080,http://192.0.2.2:30080"
+    )
+    assert load_test.target(["ingress"], "https", "8080") == "https://ingress:8080"
+    assert load_test.target([], "http", 30080) == ""
 
 
 def test_a_load_test_needs_a_host_that_sends_the_load() -> None:

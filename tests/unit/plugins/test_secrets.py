@@ -11,10 +11,11 @@ filters: dict[str, Any] = load("filter", "courseload").FILTERS
 
 FILES = {"redis": {"uri": "redis://:{password}@redis", "acl": ">{password} >{password:reader}"}, "agent": {}}
 PASSWORDS = {"redis": "one", "reader": "two", "agent": "three"}
+WORKLOADS = {"redis": {}, "agent": {"namespace": "agents"}}
 
 
 def manifests() -> list[dict[str, Any]]:
-    wanted: list[dict[str, Any]] = filters["secret_manifests"](FILES, PASSWORDS, "courses")
+    wanted: list[dict[str, Any]] = filters["secret_manifests"](FILES, PASSWORDS, WORKLOADS, "courses")
     return wanted
 
 
@@ -32,6 +33,10 @@ def test_a_secret_has_the_files_and_every_password_in_them() -> None:
         "acl": ">one >two",
     }
     assert list(agent["data"]) == [".password"]
+
+
+def test_a_secret_is_where_its_workload_lives() -> None:
+    assert [secret["metadata"]["namespace"] for secret in manifests()] == ["courses", "agents"]
 
 
 def test_the_passwords_are_read_from_them_again() -> None:

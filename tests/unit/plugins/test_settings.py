@@ -14,6 +14,9 @@ OF_A_MACHINE: dict[str, Any] = {
     "routes": {"relay": 50, "direct": "50"},
     "ingress_port": 8080,
     "ingress_address": "127.0.0.1",
+    "ingress_tls": False,
+    "ingress_names": [],
+    "ingress_token": "true",
     "reader_port": 8030,
     "prometheus_port": "9090",
     "prometheus_retention": "15d",
@@ -43,6 +46,9 @@ WRONG: dict[str, list[Any]] = {
     "routes": ["relay", {"relay": 0, "direct": 0}, {"relay": -5, "direct": 10}, {"relay": 0.5}, {"redis": 50}, {}],
     "ingress_port": [0, 65536, "abc", ""],
     "ingress_address": ["256.1.1.1", "1.2.3", "localhost", "1.2.3.4."],
+    "ingress_tls": ["self-signed", {"certificate": "/etc/passwd"}, {"certificate": "/nowhere", "key": "/nowhere"}],
+    "ingress_names": ["notes.example.org", ["notes example"], [""]],
+    "ingress_token": ["secret", ""],
     "prometheus_retention": ["15", "0d"],
     "prometheus_retention_size": ["1GiB"],
     "prometheus_memory": ["512MB"],
@@ -64,6 +70,9 @@ def test_settings_that_can_be_are_not_refused(tmp_path: Path) -> None:
     assert refusals(OF_A_MACHINE) == refusals(OF_A_CLUSTER) == []
     (tmp_path / "bundle.yml").touch()
     assert refusals(OF_A_CLUSTER | {"bundle_dir": str(tmp_path), "linkerd_dir": str(tmp_path)}) == []
+    (tmp_path / "key.pem").touch()
+    files = {"certificate": str(tmp_path / "bundle.yml"), "key": str(tmp_path / "key.pem")}
+    assert refusals(OF_A_MACHINE | {"ingress_tls": files, "ingress_names": ["notes.example.org", "2001:db8::1"]}) == []
     assert checked("pods") == list(OF_A_MACHINE)
     assert set(checked("k3s")) == set(OF_A_CLUSTER)
 

@@ -33,8 +33,14 @@ def test_a_workload_sees_its_own_credentials_those_of_what_it_calls_and_those_it
     assert seen("redis", WORKLOADS["redis"], WORKLOADS) == ["redis"]
     assert seen("ledger", WORKLOADS["ledger"], WORKLOADS) == ["mongodb"]
     assert seen("relay", WORKLOADS["relay"], WORKLOADS) == []
-    asking = {"credentials": {}, "calls": ["redis", "elsewhere"], "credentials_of": ["cluster"]}
+    asking = {"credentials": {"admin": "{password}"}, "calls": ["redis", "elsewhere"], "credentials_of": ["cluster"]}
     assert seen("grafana", asking, WORKLOADS) == ["grafana", "redis", "cluster"]
+
+
+def test_a_workload_whose_credentials_are_no_files_has_none() -> None:
+    workloads: dict[str, Any] = {"ingress": {"credentials": {}}}
+    assert filters["credentials_of"](["ingress"], workloads) == {}
+    assert credentials_seen_by("ingress", workloads["ingress"], workloads) == []
 
 
 def test_an_artifact_is_unpacked_under_its_version() -> None:
