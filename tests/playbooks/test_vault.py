@@ -25,7 +25,9 @@ HAND = """\
 - ansible.builtin.include_role: {name: linkerd, tasks_from: readable, rolespec_validate: false, public: true}
 - ansible.builtin.copy: {content: "{{ __linkerd_secrets | to_json }}", dest: "{{ handed }}", mode: "0600"}
 """
+KUBECONFIG = "- ansible.builtin.include_role: {name: k3s, tasks_from: kubeconfig, rolespec_validate: false}\n"
 ROTATION = yaml.safe_load((REPOSITORY / "roles/linkerd/tasks/rotate_anchor.yml").read_text())
+TAKE_OVER = "Replace the anchor by the next one"
 
 
 @pytest.fixture(scope="module")
@@ -110,20 +112,15 @@ def test_what_is_made_anew_is_encrypted_with_the_password_of_the_anchor(encrypte
         assert text.splitlines()[0].endswith(";mesh")
         key = vault("view", f"--vault-id=mesh@{encrypted}/mesh", directory / f"{name}.key")
         assert key.startswith("-----BEGIN PRIVATE KEY-----")
-        certificate = ["openssl", "x509", "-in", directory / f"{name}.crt", "-noout", "-pubkey"]
+        certificate: list[str | Path] = ["openssl", "x509", "-in", directory / f"{name}.crt", "-noout", "-pubkey"]
         assert public(key) == subprocess.run(certificate, check=True, capture_output=True, text=True).stdout
-    verify = ["openssl", "verify", "-CAfile", directory / "anchor.crt", directory / "issuer.crt"]
+    verify: list[str | Path] = ["openssl", "verify", "-CAfile", directory / "anchor.crt", directory / "issuer.crt"]
     assert subprocess.run(verify, check=False, capture_output=True).returncode == 0
     assert "PRIVATE KEY" not in done.output
 
 
 def test_the_next_anchors_key_takes_over_encrypted(encrypted: Path) -> None:
-    (task,) = (
-        task
-        for entry in ROTATION
-        for task in entry.get("block", [])
-        if task["name"].startswith("Replace the anchor by")
-    )
+    (task,) = (task for entry in ROTATION for task in entry.get("block", []) if task["name"] == TAKE_OVER)
     directory = encrypted / "certificates"
     following = (directory / "next.key").read_bytes()
     done = run(encrypted, yaml.safe_dump([task]))
@@ -155,3 +152,14 @@ def test_a_certificate_that_was_encrypted_too_is_named(encrypted: Path) -> None:
     stopped = run(encrypted, HAND)
     assert not stopped.ok
     assert f"ansible-vault decrypt {anchor}" in stopped.output
+
+
+def test_a_kubeconfig_that_was_encrypted_is_left_as_it_is(encrypted: Path) -> None:
+    kubeconfig = encrypted / "kubeconfig"
+    kubeconfig.write_text("contexts: [{name: courseload}]\n")
+    vault("encrypt", f"--vault-id=mesh@{encrypted}/mesh", kubeconfig)
+    before = kubeconfig.read_bytes()
+    stopped = run(encrypted, KUBECONFIG, cluster_kubeconfig=str(kubeconfig))
+    assert not stopped.ok
+    assert f"{kubeconfig} is not the kubeconfig of the cluster" in stopped.reasons[0]
+    assert kubeconfig.read_bytes() == before

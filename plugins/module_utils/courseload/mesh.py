@@ -82,7 +82,7 @@ def _read(directory: str, name: str) -> str:
     text = (file := Path(directory, name)).read_text().rstrip()
     if text.startswith(ENCRYPTED):
         raise ValueError(
-            f"{file} is encrypted, and what reads certificates does not decrypt them: they are no secret, the keys beside "
-            f"them are. Have it as it was: ansible-vault decrypt {file}"
+            f"{file} is encrypted, and what reads certificates does not decrypt them. They are no secret, unlike their "
+            f"keys: ansible-vault decrypt {file}"
         )
     return text
