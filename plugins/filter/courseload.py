@@ -18,6 +18,7 @@ from courseload import (
     artifacts,
     baseline,
     cluster,
+    control_machine,
     credentials,
     etcd,
     faults,
@@ -72,6 +73,11 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "pins_missing": pins.missing,
     "pins_summary": pins.summary,
     "pinned_in": pins.where,
+    # What this machine keeps beside its inventory, and the one before had.
+    "control_machine_here": control_machine.here,
+    "control_machine_noted": control_machine.noted,
+    "control_machine_refusals": control_machine.refusals,
+    "control_machine_remarks": control_machine.remarks,
     # Images: their names, where they come from, how they are built, and their archives.
     "built_tags": images.built_tags,
     "upstream_tags": images.upstream_tags,

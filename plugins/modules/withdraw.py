@@ -67,6 +67,7 @@ def clear_config(sweep: Sweep, path: Path, files: Iterable[str], keep_data: bool
         sweep.empty(directory)
     sweep.empty(path / "credentials")
     sweep.file(path / "image_source")
+    sweep.file(path / "control_machine.json")
 
 
 def clear_state(sweep: Sweep, path: Path, images: Iterable[str], workloads: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from helpers.machine import REPOSITORY
 from helpers.manifests import INVENTORY, ROUTES, Rendered, render
 from helpers.mesh_policy import admits
 from helpers.network_policy import Pod, enters, leaves
-from helpers.playbook import Play, link_variables, play
+from helpers.playbook import Play, link_variables, play, write_playbook
 
 PROXY, ADMIN = 4143, 4191
 COLLECTOR = "prometheus-agent"
@@ -38,6 +38,8 @@ CERTIFY = """\
         mode: "0644"
       changed_when: false
 """
+
+TASKS_ON_KEYS = yaml.safe_load((REPOSITORY / "roles/linkerd/tasks/keys.yml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,28 @@ def test_an_issuer_that_has_run_out_stops_the_run_with_what_to_do(certificates: 
     stopped = certify(tmp_path, linkerd_issuer_days=0)
     assert not stopped.ok
     assert "rotate_certificates.yml" in " ".join(stopped.reasons)
+
+
+@pytest.mark.parametrize(("trusted", "ok"), [("anchor", True), ("next", False), (None, True)])
+def test_the_keys_of_another_cluster_stop_what_would_hand_them_over(
+    certificates: Path, tmp_path: Path, trusted: str | None, ok: bool
+) -> None:
+    (check,) = (task for task in TASKS_ON_KEYS if "ansible.builtin.assert" in task)
+    bundle = (certificates / f"{trusted}.crt").read_text() if trusted else ""
+    # A cluster without a mesh has none.
+    roots = {"resources": [{"data": {"ca-bundle.crt": bundle}}] if trusted else []}
+    role = {"name": "linkerd", "tasks_from": "readable", "rolespec_validate": False, "public": True}
+    tasks = [{"ansible.builtin.include_role": role}, check | {"vars": {"__linkerd_roots": roots}}]
+    done = play(write_playbook(tmp_path, yaml.safe_dump(tasks)), linkerd_certificates_dir=str(certificates))
+    assert done.ok is ok, done.output
+    assert [f"whose keys are not in {certificates}" in reason for reason in done.reasons] == ([] if ok else [True])
+
+
+@pytest.mark.parametrize("name", ["main", "rotate_issuer", "rotate_anchor"])
+def test_nothing_is_handed_over_before_the_keys_are_checked(name: str) -> None:
+    entries = yaml.safe_load((REPOSITORY / f"roles/linkerd/tasks/{name}.yml").read_text())
+    (block, *_) = (entry["block"] for entry in entries if "block" in entry)
+    assert block[0]["ansible.builtin.import_tasks"] == "keys.yml"
 
 
 def admitted(meshed: Rendered, templates: dict[str, Any], port_of: Mapping[str, str | int]) -> set[tuple[str, str]]:

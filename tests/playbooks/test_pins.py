@@ -23,6 +23,7 @@ TASKS = """\
 """
 FILES = "{name: artifact}"
 IMAGES = "{name: image, tasks_from: source}"
+RECORD = "{name: control_machine, tasks_from: record}"
 VARIABLES = REPOSITORY / "group_vars/all"
 UPSTREAM = yaml.safe_load((VARIABLES / "images.yml").read_text())["registry_images"]
 TAGS = {key: f"{UPSTREAM[key]['name']}:{UPSTREAM[key]['tag']}" for key in ("redis", "haproxy")}
@@ -199,3 +200,25 @@ def test_a_file_of_pins_that_cannot_be_read_stops_the_run(pins: Path, use: Any) 
     refused = use(FILES)
     assert not refused.ok
     assert f"{pins} has 12 for thing-1" in refused.output
+
+
+def test_what_another_machine_has_pinned_is_named_and_not_pinned_anew(
+    tmp_path: Path, publisher: Publisher, pins: Path, use: Any
+) -> None:
+    (tmp_path / "etc").mkdir()
+    done(use(IMAGES, image_source="registry"))
+    assert done(use(RECORD)).changes == ["Record what the control machine keeps"]
+    assert done(use(RECORD)).changes == []
+    before = yaml.safe_load(pins.read_text())
+    pins.unlink()
+    publisher.images["redis"] = b"redis 8.0.2"
+    refused = use(IMAGES, image_source="registry")
+    assert not refused.ok
+    assert refused.changes == []
+    assert not pins.exists()
+    reason = refused.reasons[0]
+    assert f"{pins} has no pin for" in reason
+    # What it says to write is what there was.
+    pins.write_text(reason.split(f"these lines in {pins}:")[1])
+    assert yaml.safe_load(pins.read_text()) == before
+    assert done(use(IMAGES, image_source="registry")).changes == []

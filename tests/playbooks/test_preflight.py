@@ -315,16 +315,21 @@ def test_a_way_in_that_says_nothing_of_this_machines_address_is_named(tmp_path: 
     assert told.ok, told.output
 
 
+def with_k3s_that_says(tmp_path: Path, answer: str) -> list[str]:
+    """A command that shows a k3s, which answers to everything alike, to what it runs."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/k3s"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+    program.chmod(0o755)
+    script = f'mount -t overlay over -o lowerdir={tmp_path}/bin:/usr/local/bin /usr/local/bin; exec "$@"'
+    return [*in_namespace("--mount"), "sh", "-c", script, "sh"]
+
+
 def test_a_mesh_whose_keys_are_on_another_machine_is_named_with_what_is_missing(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "anchor.crt").touch()
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin/k3s"
-    program.write_text("#!/bin/sh\necho configmap/linkerd-identity-trust-roots\n")
-    program.chmod(0o755)
-    script = f'mount -t overlay over -o lowerdir={tmp_path}/bin:/usr/local/bin /usr/local/bin; exec "$@"'
-    within = [*in_namespace("--mount"), "sh", "-c", script, "sh"]
+    within = with_k3s_that_says(tmp_path, "the anchors")
     playbook = check(tmp_path, "linkerd", "preflight", one=HERE)
     inventory = str(tmp_path / "cluster.yml")
     wanted = {"mesh": "linkerd", "linkerd_certificates_dir": str(keys)}
@@ -333,6 +338,27 @@ def test_a_mesh_whose_keys_are_on_another_machine_is_named_with_what_is_missing(
     )
     # Where there is no cluster yet, they are about to be made.
     assert play(playbook, inventory=inventory, **wanted).ok
+
+
+def test_a_mesh_that_does_not_trust_the_anchor_that_is_here_is_another_ones(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    for name in ("anchor", "next", "issuer"):
+        for kind in ("crt", "key"):
+            (keys / f"{name}.{kind}").write_text(f"{name}.{kind} of this machine\n")
+    within = with_k3s_that_says(tmp_path, "anchor.crt of another\nnext.crt of another")
+    playbook = check(tmp_path, "linkerd", "preflight", one=HERE)
+    inventory = str(tmp_path / "cluster.yml")
+    wanted = {"mesh": "linkerd", "linkerd_certificates_dir": str(keys)}
+    stopped(
+        play(playbook, inventory=inventory, within=within, **wanted),
+        f"does not trust {keys}/anchor.crt",
+        "cluster_name",
+    )
+    # After a rotation the anchor is the one that was trusted as the next.
+    (keys / "anchor.crt").write_text("next.crt of another\n")
+    done = play(playbook, inventory=inventory, within=within, **wanted)
+    assert done.ok, done.output
 
 
 def test_names_each_host_that_does_not_answer(tmp_path: Path) -> None:

@@ -416,6 +416,7 @@ def place(utils: ModuleType, tmp_path: Path) -> Path:
     for name in (
         *("pods/redis.yml", "pods/theirs.yml", "credentials/redis/.password", "credentials/redis/uri"),
         *("credentials/redis/theirs", "credentials/relay/uri", "image_source", "theirs.conf", "build/context/x"),
+        "control_machine.json",
     ):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("part-of: courseload" if name == "pods/redis.yml" else "")

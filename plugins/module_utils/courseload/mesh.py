@@ -13,6 +13,7 @@ Webhook = Mapping[str, Any]  # its `file` and its `secret`
 # The anchor in use, the next one, and the last one for as long as certificates of it are about.
 ANCHORS = ("anchor", "next", "retired")
 ISSUER = "issuer"
+ENCRYPTED = "$ANSIBLE_VAULT"  # what Ansible Vault has encrypted begins so
 
 PROXY = "linkerd-proxy"
 TRUSTED = "LINKERD2_PROXY_IDENTITY_TRUST_ANCHORS"
@@ -33,7 +34,7 @@ def certificate_files_missing(names: Iterable[str], directory: str) -> list[str]
 def trusted_anchors(directory: str) -> str:
     """What everybody in the mesh trusts, as one text."""
     files = (Path(directory, f"{name}.crt") for name in ANCHORS)
-    return "".join(file.read_text() for file in files if file.is_file())
+    return "".join(f"{_read(directory, file.name)}\n" for file in files if file.is_file())
 
 
 def not_trusting(pods: Iterable[Mapping[str, Any]], directory: str, anchor: str) -> list[str]:
@@ -48,21 +49,21 @@ def _trusted_by(spec: Mapping[str, Any]) -> str:
     return "".join(entry.get("value", "") for entry in variables if entry["name"] == TRUSTED)
 
 
-def mesh_secrets(webhooks: Mapping[str, Webhook], directory: str) -> list[dict[str, Any]]:
-    """The Secrets that Linkerd's charts find, so that no private key is among their values."""
-    issuer = _secret("linkerd-identity-issuer", ISSUER, directory, trusted_anchors(directory))
+def mesh_secrets(webhooks: Mapping[str, Webhook], directory: str, keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The Secrets that Linkerd's charts find, so that no private key is among their values; `keys` has them by name."""
+    issuer = _secret("linkerd-identity-issuer", ISSUER, directory, trusted_anchors(directory), keys)
     return [
         issuer,
         *(
-            _secret(webhook["secret"], webhook["file"], directory, _read(directory, f"{webhook['file']}.crt"))
+            _secret(webhook["secret"], webhook["file"], directory, _read(directory, f"{webhook['file']}.crt"), keys)
             for webhook in webhooks.values()
         ),
     ]
 
 
-def _secret(name: str, file: str, directory: str, authority: str) -> dict[str, Any]:
+def _secret(name: str, file: str, directory: str, authority: str, keys: Mapping[str, str]) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "linkerd", "labels": {"part-of": "courseload"}}
-    pair = {f"tls.{kind}": _read(directory, f"{file}.{kind}") for kind in ("crt", "key")}
+    pair = {"tls.crt": _read(directory, f"{file}.crt"), "tls.key": keys[file].rstrip()}
     return secret(metadata, {**pair, "ca.crt": authority}, "kubernetes.io/tls")
 
 
@@ -78,4 +79,10 @@ def webhook_values(webhooks: Mapping[str, Webhook], directory: str, namespaces: 
 
 
 def _read(directory: str, name: str) -> str:
-    return Path(directory, name).read_text().rstrip()
+    text = (file := Path(directory, name)).read_text().rstrip()
+    if text.startswith(ENCRYPTED):
+        raise ValueError(
+            f"{file} is encrypted, and what reads certificates does not decrypt them. They are no secret, unlike their "
+            f"keys: ansible-vault decrypt {file}"
+        )
+    return text

@@ -44,8 +44,18 @@ def test_the_anchors_that_are_there_are_trusted_the_one_in_use_first(directory: 
     assert trusted(str(directory / "nowhere")) == ""
 
 
+def test_a_certificate_that_vault_has_encrypted_is_refused(directory: Path) -> None:
+    (directory / "next.crt").write_text("$ANSIBLE_VAULT;1.1;AES256\n61\n")
+    with pytest.raises(ValueError, match=f"ansible-vault decrypt {directory}/next.crt"):
+        filters["trusted_anchors"](str(directory))
+
+
 def test_the_issuers_secret_trusts_the_anchors_and_a_webhooks_itself(directory: Path) -> None:
-    secrets = filters["mesh_secrets"](WEBHOOKS, str(directory))
+    # The keys as somebody has read them: their files may be encrypted.
+    keys = {name: f"{name}.key\n" for name in ("issuer", "proxy-injector", "policy-validator")}
+    for file in directory.glob("*.key"):
+        file.unlink()
+    secrets = filters["mesh_secrets"](WEBHOOKS, str(directory), keys)
     data = {
         secret["metadata"]["name"]: {key: b64decode(value).decode() for key, value in secret["data"].items()}
         for secret in secrets
