@@ -34,14 +34,7 @@ class Podman(Platform):
         return {"requests": dict(asked), "limits": {"memory": asked["memory"]}}
 
     def reached(self, spec: Workload) -> Manifest:
-        ports = [
-            {
-                "containerPort": int(spec.get("port", place["port"])),
-                "hostPort": int(place["port"]),
-                "hostIP": place["address"],
-            }
-            for place in published(spec)
-        ]
+        ports = [_port(spec.get("port", place["port"]), place) for place in published(spec)]
         return {"ports": ports} if ports else {}
 
     def pod(self, name: str, spec: Workload) -> Manifest:
@@ -58,6 +51,12 @@ class Podman(Platform):
             spec.get("artifacts", {}).get("names", []), f"{self.state_dir}/artifacts/{name}", self.artifacts_known
         )
         return [_of_the_host(f"artifact-{artifact}", path) for artifact, path in places.items()]
+
+
+def _port(of_container: Any, place: Mapping[str, Any]) -> Manifest:
+    port = {"containerPort": int(of_container), "hostPort": int(place["port"])}
+    # Podman 4.3 takes 0.0.0.0 for an address like others, to which nobody sends anything.
+    return port if place["address"] == "0.0.0.0" else port | {"hostIP": place["address"]}
 
 
 def claim_name(name: str, spec: Workload) -> str:
