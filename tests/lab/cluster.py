@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -90,6 +91,21 @@ def attempt(host: Host, command: str, options: dict[str, Any], seconds: int = 20
     if code.strip() in ("0", "124"):
         raise RemoteError(f"k3s {command} on {host.name} did not refuse: {text[-2000:]}")
     return text
+
+
+def key_files(host: Host) -> dict[str, str]:
+    """The sums of what k3s has on a host of certificates and keys, by their files."""
+    places = "{agent,server/tls,server/tls/etcd}/*.{crt,key}"  # an agent has the first only
+    listed = run(host, f"cd /var/lib/rancher/k3s && bash -c 'sha256sum {places} 2> /dev/null || true'")
+    return {file: digest for digest, file in map(str.split, listed.splitlines())}
+
+
+def assert_rotated(before: dict[str, str], after: dict[str, str]) -> None:
+    """Every certificate and key is another one, but for those of the authorities and of ServiceAccounts."""
+    assert before.keys() == after.keys()
+    kept = {file for file in before if before[file] == after[file]}
+    assert kept == {file for file in before if Path(file).stem.endswith(("ca", "service"))}
+    assert kept != before.keys()
 
 
 def unit_of(command: str) -> str:

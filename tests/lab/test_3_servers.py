@@ -10,7 +10,7 @@ import pytest
 from helpers.machine import REPOSITORY
 from helpers.playbook import Play, link_variables
 from lab import hosts
-from lab.cluster import TOKEN, Kubectl, attempt, begin, eventually, install, run, write
+from lab.cluster import TOKEN, Kubectl, assert_rotated, attempt, begin, eventually, install, key_files, run, write
 from lab.hosts import Host, wait_until_booted
 from lab.paths import LAB
 from lab.podman import podman
@@ -117,6 +117,24 @@ def test_the_api_goes_on_without_the_first_server_and_takes_it_back(trio: dict[s
         lambda: bool(Kubectl(trio["server1"]).get("configmap", "written-meanwhile")),
         READY_S,
     )
+
+
+@pytest.mark.timeout(300)
+def test_a_server_and_an_agent_rotate_their_certificates_and_keys(trio: dict[str, Host], built: Release) -> None:
+    kubectl = Kubectl(trio["server1"])
+    eventually("all three vote", lambda: voting(kubectl) == {"server1", "server2", "server3"}, READY_S)
+    before = {name: key_files(trio[name]) for name in ("server2", "agent1")}
+    done = playbook(
+        "playbooks/rotate_k3s_certificates.yml",
+        f"--limit={','.join(before)}",
+        release=built,
+        inventory=INVENTORY,
+        k3s_rotate_days=366,
+    )
+    assert done.ok, done.output[-4000:]
+    for name, files in before.items():
+        assert_rotated(files, key_files(trio[name]))
+    assert kubectl.ready_nodes() == set(trio)
 
 
 MAY_GO = """\

@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dashboards
 from dashboards.model import Need
 from helpers.load import assert_nothing_lost
+from helpers.machine import REPOSITORY
 from helpers.panels import SHOWN_S, assert_prometheus_answers, expression, panels
 from helpers.playbook import Play
 from lab import hosts
-from lab.cluster import Kubectl, RemoteError, eventually, run
+from lab.cluster import Kubectl, RemoteError, assert_rotated, eventually, key_files, run
 from lab.hosts import Host
 from lab.paths import INVENTORY, LAB
 from lab.release import Release
@@ -305,10 +307,13 @@ def test_prometheus_sees_everything_in_the_cluster(site: Play, fleet: dict[str, 
         rows = prometheus(ops, "query", query='up{workload!="loadtest"} == 0')["result"]
         return [row["metric"] for row in rows]
 
-    eventually("every target is up", lambda: unseen() == [], 60)
+    # What is told of certificates is asked for every two minutes.
+    eventually("every target is up", lambda: unseen() == [], 150)
     seen = [row["metric"] for row in prometheus(ops, "query", query="up == 1")["result"]]
     assert {row["workload"] for row in seen} >= {*described(), "prometheus-agent", "kubelet", "host", "prometheus"}
     assert {row["host"] for row in seen if row["workload"] == "kubelet"} == nodes
+    good = 'k3s_certificate_expiration_seconds{usages!="CertSign"} > 360 * 86400'
+    assert {row["metric"]["host"] for row in prometheus(ops, "query", query=good)["result"]} == nodes
     for name in ("cpu_used:ratio30s", "memory_used:ratio", "disk_used:ratio"):
         rows = prometheus(ops, "query", query=f"host:{name} > 0 and host:{name} <= 1")["result"]
         assert {row["metric"]["host"] for row in rows} == nodes | {"ops1"}, name
@@ -477,6 +482,29 @@ def test_an_upgrade_under_load_fails_no_request_but_for_those_that_may_come_back
     assert_nothing_lost(summary)
     kinds = {kind for kinds in data["load"]["errors"].values() for kind in kinds}
     assert kinds <= {"HTTP 503, with Retry-After"}, kinds
+
+
+@pytest.mark.long
+def test_certificates_are_rotated_under_load_and_fail_no_request_but_for_those_that_may_come_back(
+    site: Play, fleet: dict[str, Host], built: Release, kubectl: Kubectl
+) -> None:
+    before = {name: key_files(fleet[name]) for name in kubectl.ready_nodes()}
+    with load_test(built, users=40, duration="240s", slo_failure_ratio=1, slo_p99_ms=60_000) as test:
+        done = playbook("playbooks/rotate_k3s_certificates.yml", release=built, k3s_rotate_days=366)
+        assert done.ok, done.output[-8000:]
+        test.assert_under_way()
+        summary, data = test.summary(400), test.data()
+    for name, files in before.items():
+        assert_rotated(files, key_files(fleet[name]))
+    assert_nothing_lost(summary)
+    kinds = {kind for kinds in data["load"]["errors"].values() for kind in kinds}
+    assert kinds <= {"HTTP 503, with Retry-After"}, kinds
+    own = yaml.safe_load((REPOSITORY / "secrets/lab.kubeconfig").read_text())["users"][0]["user"]
+    admin = run(fleet["server1"], "base64 --wrap=0 /var/lib/rancher/k3s/server/tls/client-admin.crt")
+    assert own["client-certificate-data"] == admin
+    again = playbook("playbooks/rotate_k3s_certificates.yml", release=built)
+    assert again.ok, again.output[-4000:]
+    assert again.changes == []
 
 
 def test_reset_leaves_nothing_on_the_hosts(site: Play, fleet: dict[str, Host], built: Release) -> None:

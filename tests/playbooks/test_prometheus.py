@@ -124,7 +124,7 @@ def test_every_rule_that_is_another_one_beside_a_cluster_has_a_test_for_promtool
 ) -> None:
     known = [rule.get("expr") for rule in rules]
     others = [rule for rule in meshed_rules if rule["expr"] not in known]
-    assert {"ClusterUnseen", "MeshCertificateEnds"} <= {rule.get("alert") for rule in others}
+    assert {"ClusterUnseen", "NodeCertificateEnds", "MeshCertificateEnds"} <= {rule.get("alert") for rule in others}
     assert_tested(others, "cluster_rules.yml", at_least=True)
 
 

@@ -31,6 +31,7 @@ const usage = `k3s: the stand-in of courseload's lab
   k3s kubectl    talks to the cluster
   k3s ctr        talks to this node's containerd
   k3s etcd-snapshot save  leaves what the cluster's datastore holds in a file
+  k3s certificate         lists this host's certificates (check --output=json), or removes them (rotate)
   k3s --version
 
 server and agent read /etc/rancher/k3s/config.yaml and config.yaml.d/*.yaml; --help lists their options.
@@ -42,7 +43,10 @@ var components = map[string]func() *cobra.Command{
 	"kube-controller-manager": controllers.NewControllerManagerCommand,
 	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kube-proxy":              proxy.NewProxyCommand,
-	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+	"kubelet": func() *cobra.Command {
+		tellWhenCertificatesEnd()
+		return kubelet.NewKubeletCommand(context.Background())
+	},
 }
 
 func main() {
@@ -93,6 +97,8 @@ func run(command string, arguments []string) error {
 			return fmt.Errorf("etcd-snapshot can only save")
 		}
 		return saveSnapshot(arguments[1:])
+	case "certificate":
+		return manageCertificates(arguments)
 	case "--version", "-v":
 		fmt.Printf("k3s version %s (stand-in)\ngo version %s\n", version.Get().GitVersion, runtime.Version())
 		return nil
@@ -100,7 +106,7 @@ func run(command string, arguments []string) error {
 		fmt.Print(usage)
 		return nil
 	}
-	return fmt.Errorf("unknown command %q: server, agent, kubectl, ctr, etcd-snapshot or --version", command)
+	return fmt.Errorf("unknown command %q: server, agent, kubectl, ctr, etcd-snapshot, certificate or --version", command)
 }
 
 // execCtr becomes containerd's own client, on k3s's socket and in the namespace of the pods, unless told otherwise.

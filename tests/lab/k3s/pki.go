@@ -14,12 +14,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const (
 	authorityLifetime   = 10 * 365 * 24 * time.Hour
-	certificateLifetime = 365 * 24 * time.Hour // each start issues anew
+	certificateLifetime = 365 * 24 * time.Hour
+	renewalTime         = 120 * 24 * time.Hour // before its end, in which a start renews a certificate
 )
 
 // authority signs certificates. It lies in two files, <path>.crt and <path>.key.
@@ -35,22 +37,14 @@ func openAuthority(path string) (authority, error) {
 	if err != nil {
 		return authority{}, err
 	}
-	content, err := os.ReadFile(path + ".crt")
+	certificate, err := readCertificate(path + ".crt")
 	if errors.Is(err, os.ErrNotExist) {
-		content, err = makeAuthority(path, key)
+		certificate, err = makeAuthority(path, key)
 	}
-	if err != nil {
-		return authority{}, err
-	}
-	block, _ := pem.Decode(content)
-	if block == nil {
-		return authority{}, fmt.Errorf("%s.crt is not a certificate", path)
-	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
 	return authority{path, certificate, key}, err
 }
 
-func makeAuthority(path string, key crypto.Signer) ([]byte, error) {
+func makeAuthority(path string, key crypto.Signer) (*x509.Certificate, error) {
 	template := newTemplate(pkix.Name{CommonName: fmt.Sprintf("k3s-%s@%d", filepath.Base(path), time.Now().Unix())}, authorityLifetime)
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
@@ -59,7 +53,10 @@ func makeAuthority(path string, key crypto.Signer) ([]byte, error) {
 		return nil, err
 	}
 	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return content, os.WriteFile(path+".crt", content, 0o644)
+	if err := os.WriteFile(path+".crt", content, 0o644); err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
 }
 
 func newTemplate(subject pkix.Name, lifetime time.Duration) *x509.Certificate {
@@ -89,17 +86,44 @@ func (a authority) sign(subject pkix.Name, key crypto.PublicKey, hosts ...string
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), err
 }
 
-// issue writes a certificate and its key to <path>.crt and <path>.key; hosts are names and addresses.
+// issue writes a certificate and its key to <path>.crt and <path>.key; hosts are names and addresses. One that is there stays
+// until its end is near, or it is to be for something else. A key that is there stays in any case.
 func (a authority) issue(path string, subject pkix.Name, hosts ...string) error {
 	key, err := openKey(path + ".key")
 	if err != nil {
 		return err
+	}
+	if found, err := readCertificate(path + ".crt"); err == nil && a.stillGood(found, key.Public(), subject, hosts) {
+		return nil
 	}
 	certificate, err := a.sign(subject, key.Public(), hosts...)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(path+".crt", certificate, 0o644)
+}
+
+// stillGood says whether a certificate is one of this authority's for all that is wanted, and not near its end.
+func (a authority) stillGood(found *x509.Certificate, key crypto.PublicKey, subject pkix.Name, hosts []string) bool {
+	public, ok := found.PublicKey.(*ecdsa.PublicKey)
+	return ok && public.Equal(key) &&
+		found.CheckSignatureFrom(a.certificate) == nil &&
+		time.Until(found.NotAfter) > renewalTime &&
+		found.Subject.String() == subject.String() &&
+		!slices.ContainsFunc(hosts, func(host string) bool { return found.VerifyHostname(host) != nil })
+}
+
+// readCertificate reads the first certificate of a file.
+func readCertificate(path string) (*x509.Certificate, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(content)
+	if block == nil {
+		return nil, fmt.Errorf("%s is not a certificate", path)
+	}
+	return x509.ParseCertificate(block.Bytes)
 }
 
 // openKey reads a private key, or makes it where there is none.
