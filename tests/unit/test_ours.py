@@ -348,7 +348,7 @@ def test_a_tree_with_something_mounted_in_it_stays_and_a_disk_is_emptied(k3s_her
 
 def asked(withdraw: ModuleType, **given: Any) -> Any:
     lists = ("volumes", "networks", "order", "credentials", "images", "sysctl_names")
-    paths = ("config_dir", "state_dir", "archives", "sysctl_file")
+    paths = ("config_dir", "state_dir", "archives", "repositories", "sysctl_file")
     nothing: dict[str, Any] = {
         **{name: [] for name in lists},
         **dict.fromkeys(paths),
@@ -491,6 +491,19 @@ def test_archives_go_by_their_names_and_their_directory_when_nothing_else_is_in_
     for name in theirs:
         (directory / name).unlink()
     withdraw.clear_archives(withdraw.Sweep(check=False), directory, ["redis"])
+    assert not directory.parent.exists()
+
+
+def test_archives_of_packages_go_by_their_names_as_well(withdraw: ModuleType, tmp_path: Path) -> None:
+    directory = tmp_path / "courseload/packages"
+    directory.mkdir(parents=True)
+    for name in ("bookworm-amd64.tar", ".trixie-arm64.tar.new", "theirs.tar", "bookworm-amd64.tar.zst"):
+        (directory / name).touch()
+    withdraw.clear_repositories(withdraw.Sweep(check=False), directory)
+    assert left(directory) == {"theirs.tar", "bookworm-amd64.tar.zst"}
+    for name in left(directory):
+        (directory / name).unlink()
+    withdraw.clear_repositories(withdraw.Sweep(check=False), directory)
     assert not directory.parent.exists()
 
 
