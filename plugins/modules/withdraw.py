@@ -9,7 +9,7 @@
     credentials the names of the files in the directories of credentials
     images      the names of the images
     replaced    where it is given, only images are removed: all of ours but these
-    archives, repositories  the directories of archives of images, and of packages
+    archives    a directory of archives of images, and of packages
     files       files that were written for us, with the words by which they begin
     sysctl_file, sysctl_names  the file that keeps the kernel's settings, and which are ours
 
@@ -110,19 +110,11 @@ def give_back(sweep: Sweep, path: Path) -> str:
 
 
 def clear_archives(sweep: Sweep, path: Path, images: Sequence[str]) -> None:
-    """Archives of images, by their names, and their directories where nothing else is in them."""
-    clear_cache(sweep, path, archives_replaced(files_in(str(path)), (), images))
-
-
-def clear_repositories(sweep: Sweep, path: Path) -> None:
-    """Archives of packages, by their names, likewise."""
-    clear_cache(sweep, path, [name for name in files_in(str(path)) if REPOSITORY.fullmatch(name)])
-
-
-def clear_cache(sweep: Sweep, path: Path, names: Iterable[str]) -> None:
+    """Archives of images and of packages, by their names, and their directories where nothing else is in them."""
     if not path.is_dir():
         return
-    for name in names:
+    there = files_in(str(path))
+    for name in [*archives_replaced(there, (), images), *filter(REPOSITORY.fullmatch, there)]:
         sweep.file(path / name)
     sweep.empty(path)
     if path.parent.name == "courseload":
@@ -207,7 +199,6 @@ class Asked:
     config_dir: str | None
     state_dir: str | None
     archives: str | None
-    repositories: str | None
     sysctl_file: str | None
     podman: bool
     keep_data: bool
@@ -225,11 +216,10 @@ class Asked:
 def main() -> None:
     """Runs the module."""
     names = {"type": "list", "elements": "str", "default": []}
-    paths = ("config_dir", "state_dir", "archives", "repositories", "sysctl_file")
     lists = ("volumes", "networks", "order", "credentials", "images", "sysctl_names")
     module = AnsibleModule(
         argument_spec={
-            **{name: {"type": "path"} for name in paths},
+            **{name: {"type": "path"} for name in ("config_dir", "state_dir", "archives", "sysctl_file")},
             **{name: {"type": "bool", "default": False} for name in ("podman", "keep_data")},
             **{name: dict(names) for name in lists},
             "uid": {"type": "int", "default": 0},
@@ -305,8 +295,6 @@ def clear_files(sweep: Sweep, asked: Asked, mark: Mark) -> list[str]:
     sweep.tree(PROXY)
     if asked.archives:
         clear_archives(sweep, Path(asked.archives), asked.images)
-    if asked.repositories:
-        clear_repositories(sweep, Path(asked.repositories))
     if asked.sysctl_file:
         clear_sysctl(sweep, Path(asked.sysctl_file), asked.sysctl_names)
     for name, words in asked.files.items():

@@ -38,6 +38,13 @@ INSTALL = """\
 - name: Provide again
   ansible.builtin.include_role: *packages
 """
+CHECK = """\
+- name: Gather the system
+  ansible.builtin.setup: {gather_subset: ["!all", "!min", distribution, platform]}
+- name: Check
+  ansible.builtin.include_role: {name: host, tasks_from: packages_preflight}
+  vars: {__host_packages: "{{ host_packages }}"}
+"""
 WANTED = "courseload-wanted"
 
 
@@ -72,7 +79,9 @@ def here() -> str:
     return release[1]
 
 
-def provide(packages: Path, *options: str, release: str, wanted: str = WANTED, apart: bool = False) -> Play:
+def provide(
+    packages: Path, *options: str, release: str, wanted: str = WANTED, apart: bool = False, tasks: str = INSTALL
+) -> Play:
     within: list[str] = []
     if apart:
         within = ["unshare", "--mount", "--net"]
@@ -81,7 +90,7 @@ def provide(packages: Path, *options: str, release: str, wanted: str = WANTED, a
         if subprocess.run(["/usr/bin/python3", "-c", "import apt"], check=False, capture_output=True).returncode:
             pytest.skip("this machine has no python3-apt, and a bundle of a test cannot bring it")
         within += ["bash", "-c", f"scratch={shlex.quote(str(packages.parent))}\n{HOST}", "bash"]
-    playbook = write_playbook(packages.parent, INSTALL)
+    playbook = write_playbook(packages.parent, tasks)
     inventory = str(REPOSITORY / "inventory/local.yml")
     settings = {"bundle_dir": str(bundle(packages, release)), "host_packages": [wanted]}
     return play(playbook, *options, inventory=inventory, within=within, **settings)
@@ -114,9 +123,9 @@ def test_check_mode_says_what_would_be_installed(packages: Path) -> None:
     assert f"{WANTED} would be installed from the bundle" in done.output
 
 
-@pytest.mark.parametrize("options", [[], ["--check"]])
-def test_a_host_of_another_release_is_told_what_to_do(packages: Path, options: list[str]) -> None:
-    done = provide(packages, *options, release="potato")
+@pytest.mark.parametrize(("tasks", "options"), [(INSTALL, []), (INSTALL, ["--check"]), (CHECK, [])])
+def test_a_host_of_another_release_is_told_what_to_do(packages: Path, tasks: str, options: list[str]) -> None:
+    done = provide(packages, *options, release="potato", tasks=tasks)
     assert not done.ok
     assert f"{WANTED} is missing on localhost" in done.reasons[-1]
     assert "the bundle has packages for potato on " in done.reasons[-1]
@@ -124,7 +133,8 @@ def test_a_host_of_another_release_is_told_what_to_do(packages: Path, options: l
     assert done.changes == []
 
 
-def test_a_host_that_has_all_packages_needs_none_of_the_bundle(packages: Path) -> None:
-    done = provide(packages, release="potato", wanted="dpkg")
+@pytest.mark.parametrize("tasks", [INSTALL, CHECK])
+def test_a_host_that_has_all_packages_needs_none_of_the_bundle(packages: Path, tasks: str) -> None:
+    done = provide(packages, release="potato", wanted="dpkg", tasks=tasks)
     assert done.ok, done.output
     assert done.changes == []

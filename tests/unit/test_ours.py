@@ -348,7 +348,7 @@ def test_a_tree_with_something_mounted_in_it_stays_and_a_disk_is_emptied(k3s_her
 
 def asked(withdraw: ModuleType, **given: Any) -> Any:
     lists = ("volumes", "networks", "order", "credentials", "images", "sysctl_names")
-    paths = ("config_dir", "state_dir", "archives", "repositories", "sysctl_file")
+    paths = ("config_dir", "state_dir", "archives", "sysctl_file")
     nothing: dict[str, Any] = {
         **{name: [] for name in lists},
         **dict.fromkeys(paths),
@@ -483,27 +483,15 @@ def test_archives_go_by_their_names_and_their_directory_when_nothing_else_is_in_
     directory = tmp_path / "courseload/images"
     directory.mkdir(parents=True)
     ours = ("redis-0123456789ab.tar.zst", ".redis-0123456789ab.tar.zst.new", "redis-8.0.tar.zst")
-    theirs = ("redis-backup.tar.zst", "other-0123456789ab.tar.zst", "notes")
-    for name in (*ours, *theirs):
+    packages = ("bookworm-amd64.tar", ".trixie-arm64.tar.new")
+    theirs = ("redis-backup.tar.zst", "other-0123456789ab.tar.zst", "notes", "theirs.tar", "bookworm-amd64.tar.gz")
+    for name in (*ours, *packages, *theirs):
         (directory / name).touch()
     withdraw.clear_archives(withdraw.Sweep(check=False), directory, ["redis"])
     assert left(directory) == {*theirs}
     for name in theirs:
         (directory / name).unlink()
     withdraw.clear_archives(withdraw.Sweep(check=False), directory, ["redis"])
-    assert not directory.parent.exists()
-
-
-def test_archives_of_packages_go_by_their_names_as_well(withdraw: ModuleType, tmp_path: Path) -> None:
-    directory = tmp_path / "courseload/packages"
-    directory.mkdir(parents=True)
-    for name in ("bookworm-amd64.tar", ".trixie-arm64.tar.new", "theirs.tar", "bookworm-amd64.tar.zst"):
-        (directory / name).touch()
-    withdraw.clear_repositories(withdraw.Sweep(check=False), directory)
-    assert left(directory) == {"theirs.tar", "bookworm-amd64.tar.zst"}
-    for name in left(directory):
-        (directory / name).unlink()
-    withdraw.clear_repositories(withdraw.Sweep(check=False), directory)
     assert not directory.parent.exists()
 
 
