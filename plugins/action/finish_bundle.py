@@ -6,6 +6,7 @@
     artifacts: "{{ the descriptions of its files by name, as artifacts.yml has them }}"
     image_source: packages
     architecture: amd64
+    releases: [bookworm]  # whose packages are in it
     pins: "{{ the digests of its upstream images }}"
     refreshed: "{{ when newer packages were asked for; empty where nobody did }}"
 
@@ -33,6 +34,7 @@ ARGUMENTS = {
     "artifacts": {"type": "dict", "required": True},
     "image_source": {"type": "str", "required": True},
     "architecture": {"type": "str", "required": True},
+    "releases": {"type": "list", "elements": "str", "required": True},
     "pins": {"type": "dict", "default": {}},
     "refreshed": {"type": "str", "default": ""},
 }
@@ -46,17 +48,16 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         directory, artifacts = Path(arguments["directory"]), arguments["artifacts"]
-        text = bundle.describe(
-            arguments["image_source"], arguments["architecture"], artifacts, arguments["pins"], arguments["refreshed"]
-        )
+        hosts = bundle.Hosts(arguments["architecture"], arguments["releases"])
+        text = bundle.describe(arguments["image_source"], hosts, artifacts, arguments["pins"], arguments["refreshed"])
         dry = self._task.check_mode
         try:
-            if strange := bundle.contents(directory, artifacts).strange:
+            if strange := bundle.contents(directory, artifacts, hosts.repositories).strange:
                 raise AnsibleActionFail(
                     f"{', '.join(strange)} in {directory} is no part of the bundle: take it out, then run this again."
                 )
             changed = bundle.write(directory / bundle.DESCRIPTION, text, dry)
-            found = bundle.contents(directory, artifacts)
+            found = bundle.contents(directory, artifacts, hosts.repositories)
             for name in () if dry else found.replaced:
                 (directory / name).unlink()
             changed |= bundle.write(directory / SUMS, bundle.sums(directory, found.kept), dry)

@@ -9,7 +9,7 @@
     credentials the names of the files in the directories of credentials
     images      the names of the images
     replaced    where it is given, only images are removed: all of ours but these
-    archives    a directory of archives of images
+    archives    a directory of archives of images, and of packages
     files       files that were written for us, with the words by which they begin
     sysctl_file, sysctl_names  the file that keeps the kernel's settings, and which are ours
 
@@ -18,6 +18,7 @@ It returns `removed` and `left`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ DATA = "courseload-"  # what the names of volumes that are kept begin with
 GRACE_S = "30"
 PROXY = Path("/run/courseload-proxy")  # where the role proxy leaves its settings
 JOB = ("log", "lock", "result")  # the files of a job that `start_job` starts
+REPOSITORY = re.compile(r"\.?[a-z]+-(amd64|arm64)\.tar(\.new)?")  # an archive of packages, whole or not
 LOADS = ("load test", "capacity", "ab", "chaos")  # jobs of the role locust
 
 
@@ -109,10 +111,11 @@ def give_back(sweep: Sweep, path: Path) -> str:
 
 
 def clear_archives(sweep: Sweep, path: Path, images: Sequence[str]) -> None:
-    """Archives of images, by their names, and their directories where nothing else is in them."""
+    """Archives of images and of packages, by their names, and their directories where nothing else is in them."""
     if not path.is_dir():
         return
-    for name in archives_replaced(files_in(str(path)), (), images):
+    there = files_in(str(path))
+    for name in [*archives_replaced(there, (), images), *filter(REPOSITORY.fullmatch, there)]:
         sweep.file(path / name)
     sweep.empty(path)
     if path.parent.name == "courseload":

@@ -48,10 +48,16 @@ DEBIAN = ("bookworm", "trixie")  # 12, which a host has where its inventory says
 UBUNTU = "noble"  # 24.04
 SUITES = (*DEBIAN, UBUNTU)
 UBUNTU_KEYS = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
-PACKAGES = (
-    # a server, as a provider hands it over
+# A server, as a provider hands it over.
+SERVER = (
     *("ca-certificates", "curl", "dbus", "iproute2", "iputils-ping", "kmod", "openssh-server", "procps"),
     *("python3", "python3-apt", "sudo", "systemd", "systemd-sysv", "zstd"),
+)
+# What a host has that its inventory calls lab_bare: what it lacks has to come from a bundle. Debian's installer leaves
+# python3-apt out as well.
+BARE = tuple(name for name in SERVER if name != "python3-apt")
+PACKAGES = (
+    *SERVER,
     # what k3s carries within itself, and its stand-in takes from the host
     *("conntrack", "containerd", "containernetworking-plugins", "ipset", "iptables", "runc"),
     # what the system's hosts install: a lab host reaches no mirror
@@ -86,11 +92,26 @@ VOLUMES = ("/var/lib/rancher", "/var/lib/containers", "/var/lib/kubelet")  # an 
 
 
 @dataclass(frozen=True)
+class System:
+    """What a host is made of."""
+
+    suite: str = DEBIAN[0]
+    bare: bool = False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return BARE if self.bare else PACKAGES
+
+
+USED = (System(), System(DEBIAN[1], bare=True))  # by the tests
+
+
+@dataclass(frozen=True)
 class Host:
     name: str
     address: str
     groups: tuple[str, ...]
-    suite: str = DEBIAN[0]
+    system: System = System()
 
     @property
     def container(self) -> str:
@@ -114,7 +135,7 @@ def read(inventory: Path, suite: str | None = None) -> list[Host]:
         wanted = suite or entry.vars.get("lab_suite", DEBIAN[0])
         if wanted not in SUITES:
             raise ValueError(f"{inventory}: the lab_suite of {name} is {wanted}, and the lab has {', '.join(SUITES)}")
-        found.append(Host(name, address, groups, wanted))
+        found.append(Host(name, address, groups, System(wanted, bool(entry.vars.get("lab_bare")))))
     addresses = [host.address for host in found]
     if not found or len(set(addresses)) < len(addresses):
         raise ValueError(f"{inventory}: at least one host, and for each an address of its own")
@@ -123,7 +144,7 @@ def read(inventory: Path, suite: str | None = None) -> list[Host]:
 
 def up(hosts: Sequence[Host]) -> None:
     """Makes the hosts that are missing and starts those that are off; returns when SSH answers and systemd is done."""
-    images = host_images({host.suite for host in hosts})
+    images = host_images({host.system for host in hosts})
     make_keys()
     remember_kernel()
     if not network_exists():
@@ -131,7 +152,7 @@ def up(hosts: Sequence[Host]) -> None:
     states = {name: entry["State"] for entry in containers() for name in entry["Names"]}
     for host in hosts:
         if host.container not in states:
-            create(host, images[host.suite])
+            create(host, images[host.system])
         elif states[host.container] != "running":
             podman("start", host.container)
     step_in()
@@ -228,7 +249,7 @@ def find(name: str) -> Host:
 
 
 def present() -> list[Host]:
-    """All hosts that were made, whatever inventory they are of; their groups and suites are not known."""
+    """All hosts that were made, whatever inventory they are of; their groups and systems are not known."""
     return [
         Host(name.removeprefix(PREFIX), str(entry["Labels"][ADDRESS]), ())
         for entry in containers()
@@ -325,11 +346,11 @@ def ssh_command(host: Host, *command: str) -> list[str]:
     return ["ssh", "-i", str(SSH / "id_ed25519"), *settings, f"root@{host.address}", *command]
 
 
-def host_images(suites: Collection[str] = DEBIAN) -> dict[str, str]:
-    """The images for suites; those that are missing are built beside each other, as each uses one core."""
+def host_images(systems: Collection[System] = USED) -> dict[System, str]:
+    """The images for systems; those that are missing are built beside each other, as each uses one core."""
     settle()
     with ThreadPoolExecutor() as pool:
-        return dict(zip(suites, pool.map(host_image, suites), strict=True))
+        return dict(zip(systems, pool.map(host_image, systems), strict=True))
 
 
 def source(suite: str, archive: Path) -> list[str]:
@@ -344,17 +365,18 @@ def source(suite: str, archive: Path) -> list[str]:
     return [f"--keyring={UBUNTU_KEYS}", suite, str(archive), *lines]
 
 
-def host_image(suite: str = DEBIAN[0]) -> str:
-    """The image that hosts of a suite are made of, built the first time (about a minute)."""
-    inputs = repr((suite, PACKAGES, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
+def host_image(system: System = USED[0]) -> str:
+    """The image that hosts of a system are made of, built the first time (about a minute)."""
+    suite = system.suite
+    inputs = repr((suite, system.packages, NO_SERVICES, MAKE_USER)).encode() + (LAB / "host/hostinit").read_bytes()
     tag = f"localhost/courseload-lab/host:{hashlib.sha256(inputs).hexdigest()[:12]}"
     if tag.split(":")[1] in podman("images", "--format={{.Tag}}", "localhost/courseload-lab/host").split():
         return tag
-    print(f"building the hosts' image of {suite}", flush=True)
-    archive = CACHE / f"host-{suite}.tar"
+    print(f"building the hosts' image of {suite}{', bare' if system.bare else ''}", flush=True)
+    archive = CACHE / f"host-{suite}{'-bare' if system.bare else ''}.tar"
     build = subprocess.run(
         [
-            *("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+            *("mmdebstrap", "--variant=minbase", f"--include={','.join(system.packages)}"),
             *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
             *("--dpkgopt=path-exclude=/usr/share/locale/*",),
             f"--customize-hook=copy-in {LAB / 'host/hostinit'} /usr/local/sbin",

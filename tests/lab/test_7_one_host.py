@@ -39,6 +39,7 @@ ENDS = re.compile(
     r"|LOG:  (received fast shutdown request|shutting down|database system is shut down)$",
     re.MULTILINE,
 )
+PROGRAMS = "dpkg-query --show --showformat '${Package}\\n' iptables nftables podman 2>/dev/null; true"
 CONTAINER = "podman inspect --format '{{.Id}} {{.State.StartedAt}}' ingress-ingress"
 
 
@@ -52,7 +53,8 @@ def single(before: Traces) -> Host:
 
 @pytest.fixture(scope="module")
 def site(single: Host, built: Release, bundle: Path) -> Play:
-    """The system on the host, with nothing but the bundle: the host reaches no network."""
+    """The system on the host, with nothing but the bundle: the host reaches no network, and lacks Podman."""
+    assert run(single, PROGRAMS) == ""
     done = playbook("site.yml", release=built, inventory=INVENTORY, bundle_dir=str(bundle))
     assert done.ok, done.output[-8000:]
     return done
@@ -65,6 +67,12 @@ def count(host: Host) -> int:
 def serves(host: Host) -> bool:
     """On both routes: they take turns."""
     return [run(host, POST).strip() for _ in range(10)] == ["201"] * 10
+
+
+def test_packages_come_from_the_bundle_and_apt_is_as_it_was(site: Play, single: Host) -> None:
+    assert "Install the packages that are missing" in site.changes
+    assert run(single, PROGRAMS).split() == ["iptables", "nftables", "podman"]
+    assert run(single, "ls -d /var/tmp/courseload.* 2>/dev/null; grep -rl file: /etc/apt; true") == ""
 
 
 def test_a_comparison_has_the_settings_of_each_side_by_turns(

@@ -11,6 +11,7 @@ from helpers.machine import REPOSITORY
 from helpers.playbook import Play, play, write_playbook
 
 PINS = {"docker.io/library/redis:8.0": "sha256:" + "1" * 64}
+FOR = {"architecture": "amd64", "releases": ["bookworm"]}
 ARTIFACTS = {"thing": {"version": "1", "file": "thing-1", "checksums": ""}}
 
 
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def finish(folder: Path, *options: str) -> Play:
-    arguments = {"artifacts": ARTIFACTS, "image_source": "packages", "architecture": "amd64", "pins": PINS}
+    arguments = {"artifacts": ARTIFACTS, "image_source": "packages", "pins": PINS} | FOR
     tasks = [
         {"name": "Finish", "finish_bundle": {"directory": str(folder), **arguments}},
         {"name": "Verify", "verify_bundle": {"directory": str(folder)}, "when": "not ansible_check_mode"},
@@ -38,6 +39,7 @@ def test_a_folder_becomes_a_bundle_once(folder: Path) -> None:
     assert first.ok, first.output
     described = yaml.safe_load((folder / "bundle.yml").read_text())
     assert (described["artifacts"], described["pins"]) == ({"thing": 1}, PINS)
+    assert (described["architecture"], described["releases"]) == ("amd64", ["bookworm"])
     assert first.changes == ["Finish"]
     second = finish(folder)
     assert second.ok, second.output
@@ -60,9 +62,13 @@ def test_a_file_of_somebodys_stops_it_before_anything_is_written(folder: Path) -
 
 
 NEEDED = """\
+- name: Read what hosts are given
+  ansible.builtin.include_vars: "{{ repository_root }}/roles/host/vars/main.yml"
 - name: Tell
   ansible.builtin.debug:
-    msg: "images: {{ images_run | sort | join(' ') }}; files: {{ artifacts_bundled | list | sort | join(' ') }}."
+    msg: >-
+      images: {{ images_run | sort | join(' ') }}; files: {{ artifacts_bundled | list | sort | join(' ') }};
+      packages of nodes alone: {{ __host_all_packages | intersect(['kmod']) | join }}.
 """
 OF_PODS = {"documentdb", "exporters", "ferretdb", "ingress", "loadgen", "prometheus", "redis", "services"}
 OF_A_MESH = {"linkerd-controller", "linkerd-proxy"}
@@ -82,7 +88,9 @@ def test_a_bundle_has_what_its_inventory_needs(
     tmp_path: Path, inventory: str, mesh: str, images: set[str], files: set[str]
 ) -> None:
     playbook = write_playbook(tmp_path, NEEDED)
-    run = play(playbook, inventory=str(REPOSITORY / inventory), mesh=mesh, bundle_architecture="amd64")
+    settings = {"mesh": mesh, "bundle_architecture": "amd64", "host_packages": []}
+    run = play(playbook, inventory=str(REPOSITORY / inventory), **settings)
     assert run.ok, run.output
     told = " ".join(run.output.split())  # where lines end depends on their length
-    assert f"images: {' '.join(sorted(images))}; files: {' '.join(sorted(files))}." in told
+    assert f"images: {' '.join(sorted(images))}; files: {' '.join(sorted(files))};" in told
+    assert f"packages of nodes alone: {'kmod' if files else ''}." in told

@@ -484,8 +484,9 @@ def test_archives_go_by_their_names_and_their_directory_when_nothing_else_is_in_
     directory = tmp_path / "courseload/images"
     directory.mkdir(parents=True)
     ours = ("redis-0123456789ab.tar.zst", ".redis-0123456789ab.tar.zst.new", "redis-8.0.tar.zst")
-    theirs = ("redis-backup.tar.zst", "other-0123456789ab.tar.zst", "notes")
-    for name in (*ours, *theirs):
+    packages = ("bookworm-amd64.tar", ".trixie-arm64.tar.new")
+    theirs = ("redis-backup.tar.zst", "other-0123456789ab.tar.zst", "notes", "theirs.tar", "bookworm-amd64.tar.gz")
+    for name in (*ours, *packages, *theirs):
         (directory / name).touch()
     withdraw.clear_archives(withdraw.Sweep(check=False), directory, ["redis"])
     assert left(directory) == {*theirs}

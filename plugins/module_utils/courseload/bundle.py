@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import basename
@@ -14,9 +14,22 @@ from .entries import Entry
 DESCRIPTION = "bundle.yml"
 
 
+@dataclass(frozen=True)
+class Hosts:
+    """For which hosts a bundle is: their architecture, and the releases whose packages it has."""
+
+    architecture: str
+    releases: Sequence[str]
+
+    @property
+    def repositories(self) -> list[str]:
+        """The archives of their packages, as the role host names them."""
+        return [f"packages/{release}-{self.architecture}.tar" for release in self.releases]
+
+
 def describe(
     source: str,
-    architecture: str,
+    hosts: Hosts,
     artifacts: Mapping[str, Mapping[str, Any]],
     pins: Mapping[str, str],
     refreshed: str = "",
@@ -25,7 +38,8 @@ def describe(
     the images, and when newer packages were asked for, if that was ever done.
     """
     versions = [f"  {name}: {spec['version']}" for name, spec in artifacts.items()]
-    lines = ["# Written by playbooks/bundle.yml.", f"image_source: {source}", f"architecture: {architecture}"]
+    lines = ["# Written by playbooks/bundle.yml.", f"image_source: {source}", f"architecture: {hosts.architecture}"]
+    lines.append(f"releases: [{', '.join(hosts.releases)}]")
     digests = ["pins:", *(f"  {name}: {digest}" for name, digest in pins.items())] if pins else []
     files = ["artifacts:", *versions] if versions else []
     moment = [f'refreshed: "{refreshed}"'] if refreshed else []
@@ -41,18 +55,23 @@ class Contents:
     strange: Collection[str]  # no part of any bundle
 
 
-def contents(directory: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> Contents:
-    """What a directory has that is to be a bundle with these artifacts. The archives in images/ are all its own."""
+def contents(
+    directory: Path, artifacts: Mapping[str, Mapping[str, Any]], repositories: Collection[str] = ()
+) -> Contents:
+    """What a directory has that is to be a bundle with these artifacts and archives of packages. What is in images/ and
+    packages/ is all its own.
+    """
     there = {
         str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()
     } - {SUMS}
-    wanted = {DESCRIPTION}
+    wanted = {DESCRIPTION, *repositories}
     for spec in artifacts.values():
         wanted |= {spec["file"], f"{spec['version']}-{basename(spec.get('checksums') or '')}"}
     wanted |= {name for name in there if Path(name).parent == Path("images")}
     listed = set(bundled(directory)) if (directory / SUMS).is_file() else set()
     kept = {name for name in there & wanted if not (directory / name).is_symlink()}
-    replaced = (there - wanted) & listed
+    others = {name for name in there if Path(name).parent == Path("packages")}
+    replaced = (there - wanted) & (listed | others)
     return Contents(sorted(kept), sorted(replaced), sorted(there - kept - replaced))
 
 
