@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import courseload
+from helpers import courseload, machine
 from helpers.courseload import may_reset
 from helpers.playbook import Play, play, write_playbook
 
@@ -48,6 +48,7 @@ def guarded(playbook: Path) -> Iterator[dict[str, str]]:
     settings = {
         "ingress_tls": "true",
         "ingress_token": "true",
+        "ingress_address": "0.0.0.0",
         "ingress_certificates_dir": str(playbook.parent / "certificates"),
     }
     done = play(playbook, **settings)
@@ -64,9 +65,9 @@ def trusting(guarded: dict[str, str]) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=f"{guarded['ingress_certificates_dir']}/authority.crt")
 
 
-def post(context: ssl.SSLContext, **headers: str) -> Answered:
-    """Posts a note over TLS, under the name that the certificate must have."""
-    connection = http.client.HTTPSConnection("localhost", courseload.ADDRESS[1], context=context, timeout=10)
+def post(context: ssl.SSLContext, host: str = "localhost", **headers: str) -> Answered:
+    """Posts a note over TLS to a host whose name or address the certificate must have."""
+    connection = http.client.HTTPSConnection(host, courseload.ADDRESS[1], context=context, timeout=10)
     try:
         connection.request("POST", "/course", json.dumps(courseload.NOTE), headers | TYPE)
         answer = connection.getresponse()
@@ -83,6 +84,11 @@ def test_a_client_that_trusts_the_authority_and_shows_the_token_is_served(trusti
     answers = [post(trusting, Authorization=bearer()) for _ in range(4)]
     assert [answer.status for answer in answers] == [201] * 4
     assert {answer.headers["X-Route"] for answer in answers} == courseload.ROUTES
+
+
+def test_other_machines_reach_it_where_it_listens_on_all_addresses(trusting: ssl.SSLContext) -> None:
+    for address in machine.own_addresses():
+        assert post(trusting, address, Authorization=bearer()).status == 201
 
 
 @pytest.mark.parametrize("shown", [None, "Bearer wrong", "Basic {token}", "Bearer", "Bearer {token}x", "{token}"])
@@ -121,7 +127,7 @@ def test_a_second_run_changes_nothing(playbook: Path, guarded: dict[str, str]) -
 
 
 def test_a_load_test_is_a_client_of_it(guarded: dict[str, str], tmp_path: Path) -> None:
-    run = play("loadtest.yml", users="4", duration="5s", locust_reports_dir=str(tmp_path), **guarded)
+    run = play("loadtest.yml", users="2", duration="8s", locust_reports_dir=str(tmp_path), **guarded)
     assert run.ok, run.output[-6000:]
     (summary,) = tmp_path.glob("*/summary.json")
     assert json.loads(summary.read_text())["failures"] == 0
