@@ -192,6 +192,13 @@ def test_a_sidecar_without_a_port_is_published_at_that_of_the_host() -> None:
     assert pod["spec"]["containers"][1]["ports"] == [{"containerPort": 9091, "hostPort": 9091, "hostIP": "a"}]
 
 
+def test_what_listens_on_all_addresses_is_published_without_one() -> None:
+    """Podman 4.3 would wait for connections to the address 0.0.0.0 itself."""
+    publish = {"address": "0.0.0.0", "port": 80}
+    (pod,) = pods("store", WORKLOADS["store"] | {"publish": publish})
+    assert pod["spec"]["containers"][0]["ports"] == [{"containerPort": 5000, "hostPort": 80}]
+
+
 def test_another_form_of_a_credential_is_another_pod_of_its_callers() -> None:
     def annotated(credentials: dict[str, str]) -> Any:
         described = WORKLOADS | {"store": WORKLOADS["store"] | {"credentials": credentials}}
