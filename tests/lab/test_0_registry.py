@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from courseload.ours import MARK
 from helpers import machine
 from helpers.http_server import certificate
 from helpers.machine import REPOSITORY
@@ -78,6 +79,7 @@ def home(name: str) -> str:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     settle()
+    marked = MARK.exists()
     directory = tmp_path_factory.mktemp("registry")
     tls = certificate(directory)
     containers: list[str] = []
@@ -90,6 +92,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     finally:
         for container in containers:
             podman("stop", "--time=1", container)
+        if MARK.exists() and not marked:  # this machine would pass for one that has courseload
+            MARK.unlink()
+            MARK.parent.rmdir()
 
 
 def serve(directory: Path, name: str, http: dict[str, Any], containers: list[str]) -> str:
