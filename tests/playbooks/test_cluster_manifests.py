@@ -303,7 +303,7 @@ def test_a_pod_sees_the_credentials_of_itself_and_of_what_it_calls_and_no_others
 ) -> None:
     workloads = rendered.cluster_workloads
     for name, spec in specs.items():
-        may_see = {other for other in [name, *workloads[name].get("calls", [])] if "credentials" in workloads[other]}
+        may_see = {other for other in [name, *workloads[name].get("calls", [])] if workloads[other].get("credentials")}
         seen = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
         assert seen == {f"{other}-credentials" for other in may_see}, name
 

@@ -70,7 +70,7 @@ def test_a_pod_sees_the_credentials_of_itself_and_of_what_it_calls_and_no_others
     pods: dict[str, Any], workloads: dict[str, Any]
 ) -> None:
     for name, pod in pods.items():
-        may_see = {other for other in [name, *workloads[name].get("calls", [])] if "credentials" in workloads[other]}
+        may_see = {other for other in [name, *workloads[name].get("calls", [])] if workloads[other].get("credentials")}
         paths = [Path(volume["hostPath"]["path"]) for volume in pod["spec"]["volumes"] if "hostPath" in volume]
         assert {path.name for path in paths if path.parent.name == "credentials"} == may_see, name
 
