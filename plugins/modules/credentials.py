@@ -26,7 +26,6 @@ description:
   - Each credential is a directory, which belongs to the containers' user (0700). In it are its files (0600), and its
     password in C(.password), which nobody but the user of this module can read.
   - A password that is there stays, unless it is given. Others get a random one.
-  - Other files of a credential that is given are removed.
 options:
   path: {description: 'The directory of the credentials, which must exist.', type: path, required: true}
   owner: {description: The uid and gid of the containers' user., type: int, required: true}
@@ -72,12 +71,6 @@ def entries(base: Path, owner: int, files: Mapping[str, Files], passwords: Mappi
             yield Entry(base / name / file, 0o600, fill(text, name, passwords), (owner, owner))
 
 
-def left_over(base: Path, files: Mapping[str, Files]) -> list[Path]:
-    """What is in the directories of credentials and no file of theirs (any more)."""
-    there = [path for name in files if (base / name).is_dir() for path in sorted((base / name).iterdir())]
-    return [path for path in there if path.name not in {PASSWORD, *files[path.parent.name]} and not path.is_dir()]
-
-
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(
@@ -104,17 +97,11 @@ def main() -> None:
                 after.append(f"{entry.path}: {entry}\n")
                 if not module.check_mode:
                     entry.apply()
-        for path in left_over(base, files):
-            before.append(f"{path}: there\n")
-            if not module.check_mode:
-                path.unlink()
     except OSError as problem:
         module.fail_json(msg=f"The credentials in {base} cannot be kept: {problem.strerror} ({problem.filename}).")
     diff = {"before": "".join(before), "after": "".join(after)}
     revealed = {name: password for name, password in passwords.items() if name not in known}
-    module.exit_json(
-        changed=bool(before or after), diff=diff, **({"passwords": revealed} if module.params["reveal"] else {})
-    )
+    module.exit_json(changed=bool(after), diff=diff, **({"passwords": revealed} if module.params["reveal"] else {}))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers import courseload
 from helpers.machine import REPOSITORY, podman_list, run
 from helpers.playbook import play
 
@@ -42,6 +43,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         run("umount", str(volume))
     run("cp", "--archive", "--no-target-directory", str(kept), str(volume))
     run("podman", "pod", "start", "redis")
+    courseload.wait_until_it_serves(30)
 
 
 @pytest.fixture(scope="module")

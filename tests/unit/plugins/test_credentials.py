@@ -71,14 +71,6 @@ def test_a_file_gets_its_own_password_and_those_of_others() -> None:
     assert others("{password} {password:b} {password:a} {password:b}") == ["b", "a"]
 
 
-def test_what_is_left_of_a_credentials_earlier_files_is_found_and_nothing_else(tmp_path: Path) -> None:
-    apply(tmp_path, PASSWORDS)
-    (tmp_path / "redis/old").write_text("secret")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/kubeconfig").write_text("secret")
-    assert credentials.left_over(tmp_path, FILES) == [tmp_path / "redis/old"]
-
-
 def test_a_password_that_looks_like_a_place_is_left_alone() -> None:
     assert fill("{password}", "a", {"a": "{password:b}", "b": "secret"}) == "{password:b}"
 
@@ -177,10 +169,6 @@ def test_a_run_generates_once_and_no_output_ever_holds_a_password(tmp_path: Path
     assert (second.ok, second.changes) == (True, []), second.output
     assert secrets_in(base) == passwords
     assert [secret for secret in passwords if secret in first.output + second.output] == []
-
-    (base / "redis/old").write_text("secret")
-    third = provide()
-    assert (third.ok, third.changes, (base / "redis/old").exists()) == (True, ["Provide"], False), third.output
 
 
 def test_a_known_password_counts_and_what_is_revealed_is_hidden_from_the_output(tmp_path: Path, provide) -> None:
