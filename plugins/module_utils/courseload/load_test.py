@@ -9,6 +9,7 @@ from typing import Any
 from . import objectives, shapes, traffic
 from .autoscalers import BOUNDS, CHOICES, SCALING
 from .objectives import number
+from .settings import is_truth
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 WORKER = "locust-worker-{}"
@@ -66,8 +67,8 @@ def _checks(options: Mapping[str, Any], hosts: Sequence[str]) -> list[tuple[str,
         *_of_notes(options),
         ("slo_p99_ms", bool(number(options["slo_p99_ms"])), "a number of milliseconds above 0"),
         ("slo_failure_ratio", ratio is not None and ratio <= 1, "a number from 0 to 1"),
-        ("abort", _is_truth(options["abort"]), "true or false"),
-        ("ui", _is_truth(options["ui"]), "true or false"),
+        ("abort", is_truth(options["abort"]), "true or false"),
+        ("ui", is_truth(options["ui"]), "true or false"),
     ]
 
 
@@ -147,10 +148,6 @@ def _of_replicas(options: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
 
 def sentences(checks: Iterable[tuple[str, bool, str]], values: Mapping[str, Any]) -> list[str]:
     return [f"{name} must be {must}, not '{values[name]}'." for name, good, must in checks if not good]
-
-
-def _is_truth(value: object) -> bool:
-    return str(value).lower() in ("true", "false", "yes", "no")
 
 
 def _whole(value: object, digits: int) -> int | None:

@@ -56,14 +56,15 @@ def _is_each(pattern: str, value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is(pattern), value))
 
 
-def _is_truth(value: Any) -> bool:
+def is_truth(value: Any) -> bool:
+    """Whether it is yes or no, as Ansible takes it."""
     return str(value).lower() in ("true", "false", "yes", "no")
 
 
 def _is_tls(value: Any) -> bool:
     """Whether it is yes or no, or a certificate with its key, in files that there are."""
     if not isinstance(value, Mapping):
-        return _is_truth(value)
+        return is_truth(value)
     paths = [Path(str(file)) for file in value.values()]
     return set(value) == {"certificate", "key"} and all(path.is_absolute() and path.is_file() for path in paths)
 
@@ -94,7 +95,7 @@ _OF_ALL: Mapping[str, tuple[Check, str]] = {
         lambda value: _is_each(r"[A-Za-z0-9*][A-Za-z0-9.:-]*", value),
         "a list of names and addresses, like [notes.example.org, 192.0.2.7]",
     ),
-    "ingress_token": (_is_truth, "true or false"),
+    "ingress_token": (is_truth, "true or false"),
     "reader_port": (_port(), "a port from 1 to 65535"),
     "prometheus_port": (_port(), "a port from 1 to 65535"),
     "prometheus_retention": (_is(r"[1-9][0-9]*[hdwy]"), "a time like 12h, 15d or 1y"),
