@@ -11,21 +11,16 @@ from typing import Any
 import yaml
 
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, link_variables, play
+from helpers.playbook import Play, play, write_playbook
 
-PLAYBOOK = """\
-- name: Restart a server, as a changed configuration does
-  hosts: localhost
-  gather_facts: false
-  vars: {{repository_root: {repository}}}
-  roles: [settings]
-  tasks:
-    - name: Bring the role's handlers in
-      ansible.builtin.include_role: {{name: k3s, tasks_from: gather}}
-    - name: Change something
-      ansible.builtin.command: "true"
-      changed_when: true
-      notify: Restart k3s
+# A server is restarted, as a changed configuration does it.
+TASKS = """\
+- name: Bring the role's handlers in
+  ansible.builtin.include_role: {name: k3s, tasks_from: gather}
+- name: Change something
+  ansible.builtin.command: "true"
+  changed_when: true
+  notify: Restart k3s
 """
 # It says that k3s runs, and notes what else it is asked.
 SYSTEMCTL = """\
@@ -60,11 +55,8 @@ def stand_ins(directory: Path, *states: str, first: str = "server1") -> dict[str
 
 def restart(directory: Path, *states: str) -> tuple[Play, str]:
     """What comes of a restart of server1, with servers in these states; and what systemctl was asked."""
-    playbook = directory / "playbook.yml"
-    playbook.write_text(PLAYBOOK.format(repository=REPOSITORY))
-    link_variables(directory)
     done = play(
-        playbook,
+        write_playbook(directory, TASKS),
         inventory=str(REPOSITORY / "inventory/local.yml"),
         **stand_ins(directory, *states),
         k3s_kind="server",

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from helpers.machine import REPOSITORY
-from helpers.playbook import Play, link_variables, play
+from helpers.playbook import Play, play, write_playbook
 
 NODE = socket.gethostname().partition(".")[0].lower()
 VERSION = "v1.35.8+k3s1"
@@ -45,14 +45,9 @@ case "$1" in
 esac
 """
 ROTATE = """\
-- name: Rotate those of an agent
-  hosts: localhost
-  vars: {{repository_root: {repository}}}
-  roles: [settings]
-  tasks:
-    - name: Gather what is there, rotate
-      ansible.builtin.include_role: {{name: k3s, tasks_from: "{{{{ item }}}}"}}
-      loop: [gather, certificates, rotate]
+- name: Gather what is there, rotate
+  ansible.builtin.include_role: {name: k3s, tasks_from: "{{ item }}"}
+  loop: [gather, certificates, rotate]
 """
 
 
@@ -77,11 +72,8 @@ def stand_ins(directory: Path, days: int, rotate: str = "") -> dict[str, Any]:
 
 def rotated(directory: Path, rotate: str = "") -> tuple[Play, list[str]]:
     """What comes of a rotation; and what was done for it, in this order."""
-    playbook = directory / "playbook.yml"
-    playbook.write_text(ROTATE.format(repository=REPOSITORY))
-    link_variables(directory)
     done = play(
-        playbook,
+        write_playbook(directory, ROTATE),
         inventory=str(REPOSITORY / "inventory/local.yml"),
         **stand_ins(directory, 20, rotate),
         k3s_kind="agent",
